@@ -1,0 +1,1 @@
+"""Prebuilt applications; `python -m apps` lists them."""

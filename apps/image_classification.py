@@ -1,0 +1,631 @@
+"""Image classification with transfer learning: a folder of photos per class in, a served model out."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import hashlib
+import json
+import shlex
+import sys
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from keras_dl import cli, run
+from keras_dl.errors import UserError
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+    import tensorflow as tf
+
+    from keras_dl.data.image_set import ImageSet
+
+APPLICATION = "image_classification"
+FRACTIONS = (0.8, 0.1, 0.1)  # training, validation, test
+USUAL_SIZES = (224, 331)
+
+
+# Configuration
+
+
+@dataclasses.dataclass(frozen=True)
+class Train(cli.TrainingOptions):
+    data: str = "builtin"
+    """A folder with one subfolder per class, TFRecord files, tfds:NAME, or builtin (scikit-learn's digits).
+    With --multi-label: the folder that the CSV's file names are relative to."""
+    multi_label: Path | None = None
+    """A CSV of file and labels, for pictures that have several labels or none."""
+    strict: bool = False
+    """A broken picture ends the run; otherwise it is named, counted and skipped."""
+    model: str | None = None
+    """A name that `python -m keras_dl` lists. By default resnet20_cifar up to 64 pixels, resnet50 above."""
+    weights: str = "auto"
+    """auto (what can be had), imagenet, builtin, none, or a file."""
+    image_size: int | None = None
+    """Pixels a side. By default the pictures' own size if they share one of at most 96, or else the model's."""
+    transfer: Literal["auto", "head", "last", "all", "architecture"] = "auto"
+    """What learns: the head only, the last stage too, all stages one by one, or everything from scratch.
+    auto is all with pretrained weights, otherwise architecture."""
+    epochs: int = 10
+    """Passes over the training part."""
+    batch_size: int = 32
+    """Pictures per step, over all replicas."""
+    optimizer: Literal["sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw", "swats"] = "adamw"
+    """How the weights follow the gradients."""
+    learning_rate: float = 1e-3
+    """Its highest value."""
+    schedule: Literal[
+        "constant", "inverse_time", "exponential", "inverse_sqrt_epoch", "inverse_sqrt", "cosine", "one_cycle"
+    ] = "cosine"
+    """How the learning rate moves."""
+    warmup_epochs: float = 1.0
+    """Epochs over which the learning rate rises at first (cosine, one_cycle, inverse_sqrt)."""
+    clip_norm: float | None = None
+    """Largest global norm of the gradient."""
+    weight_decay: float = 1e-4
+    """Decoupled weight decay of kernels."""
+    label_smoothing: float = 0.0
+    """Share of the target that is spread over all classes."""
+    augment: str = "auto"
+    """none, light (mirror,crop), strong (all), or any of mirror,crop,rotate,shear,warp,colour,mixup,cutmix.
+    auto is light; for the built-in digits, which mirrored are none, it is crop."""
+    early_stopping: int | None = None
+    """Stop after so many epochs without a better validation loss, and keep the best weights."""
+    export: bool = True
+    """Write a SavedModel at the end."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluate(cli.Options):
+    data: str | None = None
+    """Other pictures, in the forms that train takes. By default the test part of the run's own."""
+    multi_label: Path | None = None
+    """The CSV of those pictures, if they have several labels."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Predict(cli.Options):
+    pictures: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
+    """Picture files, and folders of them."""
+    top_k: int = 3
+    """Labels per picture."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Export(cli.Options):
+    output: Path = Path("saved_models")
+    """The folder that TF Serving reads; the version folder is made below it."""
+    top_k: int = 5
+    """Labels per picture."""
+
+
+# Data
+
+
+def read_data(data: str, multi_label: Path | None, strict: bool) -> ImageSet:
+    """The pictures that `--data` names, with what was skipped said."""
+    from keras_dl.data.images import read_images
+
+    images = read_images(data, multi_label=multi_label, strict=strict)
+    print(f"{len(images):,} pictures of {len(images.class_names)} classes from {images.source}")
+    say_skipped(images)
+    return images
+
+
+def say_skipped(images: ImageSet, most: int = 10) -> None:
+    for name, reason in images.skipped[:most]:
+        print(f"skipped {name}: {reason}")
+    if images.skipped:
+        print(f"skipped {len(images.skipped):,} in all" + ("" if len(images.skipped) <= most else f", {most} shown"))
+
+
+def fingerprint(images: ImageSet) -> dict[str, str | int]:
+    """What tells whether the pictures of a run are still the same, and so its split."""
+    names = "\n".join(images.names)
+    return {"pictures": len(images), "names_sha256": hashlib.sha256(names.encode()).hexdigest()}
+
+
+def check_unchanged(images: ImageSet, folder: Path) -> None:
+    """Refuses pictures that were added, lost or renamed since the run began: they would be split otherwise.
+
+    Raises:
+        UserError: if so.
+    """
+    stored = json.loads((folder / "data.json").read_text(encoding="utf-8"))
+    if stored != fingerprint(images):
+        raise UserError(
+            f"{images.source} has changed since the run in {folder} began ({stored['pictures']:,} pictures then, "
+            f"{len(images):,} now): restore it, or train again"
+        )
+
+
+def align_classes(images: ImageSet, class_names: tuple[str, ...]) -> ImageSet:
+    """The pictures with their labels numbered as the trained classes are.
+
+    Raises:
+        UserError: if the pictures have a class that was not trained.
+    """
+    import numpy as np
+
+    unknown = [name for name in images.class_names if name not in class_names]
+    if unknown:
+        raise UserError(f"{images.source} has the class {unknown[0]!r}, which was not trained: remove it")
+    numbers = np.array([class_names.index(name) for name in images.class_names])
+    if images.multi_label:
+        labels = np.zeros((len(images), len(class_names)), "float32")
+        labels[:, numbers] = images.labels
+    else:
+        labels = numbers[images.labels]
+    return dataclasses.replace(images, labels=labels, class_names=class_names)
+
+
+# Model
+
+
+def probe(name: str, **arguments: Any) -> keras.Model:
+    """The architecture without memory for its weights: for its shapes alone."""
+    import keras
+
+    import keras_dl
+
+    with keras.StatelessScope(initialize_variables=False):
+        model = keras_dl.create_model(name, **arguments)
+    keras.utils.clear_session(free_memory=False)
+    return model
+
+
+def default_size(name: str) -> int:
+    """Pixels a side of an architecture's default input; of one that takes any size, the usual size that it takes."""
+    size = probe(name).input_shape[1]
+    for usual in () if size else USUAL_SIZES:
+        with contextlib.suppress(UserError):
+            return probe(name, input_shape=(usual, usual, 3)).input_shape[1]
+    return size or USUAL_SIZES[-1]
+
+
+def create_classifier(
+    name: str, weights: str | None, image_size: int, num_classes: int, multi_label: bool = False
+) -> keras.Model:
+    """The network for the user's classes.
+
+    Args:
+        name: an architecture.
+        weights: None, `"imagenet"`, `"builtin"` or a file.
+        image_size: pixels a side.
+        num_classes: of the user's data.
+        multi_label: a sigmoid per class instead of one softmax.
+    """
+    import keras_dl
+
+    arguments: dict[str, Any] = {
+        "input_shape": (image_size, image_size, 3),
+        "num_classes": num_classes,
+        "classifier_activation": "sigmoid" if multi_label else "softmax",
+    }
+    model = keras_dl.create_model(name, weights=weights, **arguments)
+    if len(model.output_shape) > 2:  # a convolutional classifier: a map of scores unless it is pooled
+        model = keras_dl.create_model(name, weights=weights, pooling="max", **arguments)
+    return model
+
+
+def settle(options: Train, images: ImageSet) -> tuple[Train, list[np.ndarray] | None]:
+    """The options with every `auto` and default decided, and the pretrained weights, if any.
+
+    Call it before the seed and the precision are set: looking at shapes clears Keras' session.
+
+    Raises:
+        UserError: for options that don't go together, or weights that can't be had.
+    """
+    from keras_dl.data.augment import Augmentation
+    from keras_dl.registry import model_info
+
+    size = options.image_size or images.common_size
+    name = options.model or ("resnet20_cifar" if size and size <= 64 else "resnet50")
+    info = model_info(name)
+    if info.task != "image classification":
+        raise UserError(f"--model: {name} does {info.task}; choose one for image classification")
+    size = size or default_size(name)
+    digits = options.data == "builtin" and options.multi_label is None
+    augment = options.augment if options.augment != "auto" else "crop" if digits else "light"
+    Augmentation.parse(augment)
+
+    weights, transfer = options.weights, options.transfer
+    if transfer == "architecture" and weights not in ("auto", "none"):
+        raise UserError(f"--transfer architecture starts from nothing; leave out --weights {weights}")
+    if transfer == "architecture":
+        weights = "none"
+    automatic = weights == "auto"
+    if automatic:
+        weights = "builtin" if info.builtin else "imagenet" if info.imagenet else "none"
+    initial = None
+    if weights != "none":
+        try:
+            model = create_classifier(name, weights, size, len(images.class_names), images.multi_label)
+            initial = model.get_weights()
+        except UserError as error:
+            if not automatic:
+                raise
+            print(f"{error}: training from scratch")
+            weights = "none"
+    if initial is None and transfer in ("head", "last", "all"):
+        raise UserError(
+            f"--transfer {transfer} needs pretrained weights, and {name} has none here; name a file with "
+            "--weights, or choose --transfer architecture"
+        )
+    if initial is not None and not info.stages:
+        raise UserError(f"{name} has no stages to thaw; choose --transfer architecture")
+    if transfer == "auto":
+        transfer = "all" if initial else "architecture"
+    print(f"{name} at {size}x{size}, weights: {weights}, transfer: {transfer}")
+    settled = dataclasses.replace(
+        options, model=name, image_size=size, weights=weights, transfer=transfer, augment=augment
+    )
+    return settled, initial
+
+
+# Train
+
+
+def train(options: Train) -> None:
+    """Trains a classifier on your pictures, evaluates it, draws what it learned and exports it."""
+    cli.check_positive(options, "epochs", "batch_size", "image_size", "learning_rate", "early_stopping", "clip_norm")
+    from keras_dl import training
+    from keras_dl.training.replicas import is_chief, worker_count
+
+    strategy = training.make_strategy(options.strategy)
+    chief = is_chief(strategy)
+    if worker_count(strategy) > 1 and options.run is None:
+        raise UserError("several workers share one run folder; name it with --run")
+    if worker_count(strategy) > 1 and options.weights == "auto":
+        raise UserError("several workers must start alike; say --weights imagenet, builtin, none or a file")
+    with contextlib.redirect_stdout(sys.stdout if chief else None):
+        images = read_data(options.data, options.multi_label, options.strict)
+        parts = images.split(FRACTIONS, options.seed)
+        initial = None
+        if options.resume:
+            check_unchanged(images, options.run)
+            folder = options.run
+            if options.weights != "none" and not any(folder.glob("checkpoints/step-*.npz")):
+                classes = len(images.class_names)
+                model = create_classifier(
+                    options.model, options.weights, options.image_size, classes, images.multi_label
+                )
+                initial = model.get_weights()
+        else:
+            options, initial = settle(options, images)
+            folder = run.new_run(APPLICATION, options.run) if chief else options.run
+            if chief:
+                run.save_config(folder, options)
+                run.write_text(folder / "labels.txt", "\n".join(images.class_names) + "\n")
+                run.write_json(folder / "data.json", fingerprint(images))
+        fit_classifier(options, parts[0], parts[1], folder, strategy, initial)
+    if not chief:
+        return
+    # Loaded anew, since a model of several workers predicts on all of them or not at all.
+    model, _ = load_classifier(folder)
+    print(f"test part, {len(parts[2])} pictures:")
+    test_metrics = evaluate_and_draw(model, parts[2], folder, folder / "plots")
+    run.write_json(folder / "metrics.json", {"validation": report(model, parts[1])[0], "test": test_metrics})
+    print(f"run: {folder}\npictures: {folder / 'plots'}")
+    if options.export:
+        print(f"export: {export_classifier(folder, Path('saved_models'), top_k=5)}")
+
+
+def fit_classifier(
+    options: Train,
+    train_part: ImageSet,
+    validation_part: ImageSet,
+    folder: Path,
+    strategy: tf.distribute.Strategy | None = None,
+    initial: list[np.ndarray] | None = None,
+) -> keras.Model:
+    """Trains the classifier that settled options describe; the run folder gets its history and model.
+
+    Args:
+        options: from `settle`.
+        train_part: pictures to learn from.
+        validation_part: pictures to measure on after each epoch.
+        folder: the run folder.
+        strategy: by default one device.
+        initial: the weights to start from, as `settle` returns them; by default random ones.
+    """
+    import keras
+
+    from keras_dl import training
+    from keras_dl.data.pipeline import evaluation_batches, training_stream
+    from keras_dl.registry import model_info
+
+    keras.utils.set_random_seed(options.seed)
+    training.set_mixed_precision(options.mixed_precision)
+    multi_label = train_part.multi_label
+    steps_per_epoch = max(1, len(train_part) // options.batch_size)
+    loss = keras.losses.BinaryCrossentropy if multi_label else keras.losses.CategoricalCrossentropy
+    accuracy = keras.metrics.BinaryAccuracy if multi_label else keras.metrics.CategoricalAccuracy
+
+    def build() -> keras.Model:
+        model = create_classifier(options.model, None, options.image_size, len(train_part.class_names), multi_label)
+        if initial is not None:
+            model.set_weights(initial)
+        rate = training.make_schedule(
+            options.schedule,
+            options.learning_rate,
+            steps_per_epoch=steps_per_epoch,
+            epochs=options.epochs,
+            warmup_epochs=min(options.warmup_epochs, options.epochs / 2),
+        )
+        model.compile(
+            training.make_optimizer(options.optimizer, rate, weight_decay=options.weight_decay),
+            loss(label_smoothing=options.label_smoothing),
+            metrics=[accuracy("accuracy")],
+        )
+        stages = model_info(options.model).stages
+        thaw = steps_per_epoch * options.epochs // (2 * len(stages)) if stages else 0
+        training.prepare_transfer(model, options.transfer, stages, steps_per_stage=thaw)
+        print(f"{model.count_params():,} parameters, {steps_per_epoch:,} steps an epoch")
+        return model
+
+    def stream(start_step: int) -> tf.data.Dataset:
+        return training_stream(
+            train_part,
+            image_size=options.image_size,
+            batch_size=options.batch_size,
+            seed=options.seed,
+            augment=options.augment,
+            start_step=start_step,
+        )
+
+    return training.fit(
+        build,
+        stream,
+        run=folder,
+        steps_per_epoch=steps_per_epoch,
+        epochs=options.epochs,
+        validation=evaluation_batches(validation_part, options.image_size, options.batch_size),
+        strategy=strategy,
+        clip_norm=options.clip_norm,
+        resume=options.resume,
+        early_stopping=options.early_stopping,
+        tensorboard=options.tensorboard,
+    )
+
+
+# Evaluate
+
+
+def scores_of(model: keras.Model, images: ImageSet) -> np.ndarray:
+    """Probabilities `(len(images), classes)`."""
+    from keras_dl.data.pipeline import evaluation_batches
+
+    return model.predict(evaluation_batches(images, model.input_shape[1], 64), verbose=0)
+
+
+def report(model: keras.Model, images: ImageSet) -> tuple[dict[str, float], np.ndarray]:
+    """The metrics of `keras_dl.evaluation`, and the probabilities they were computed from."""
+    from keras_dl import evaluation
+
+    scores = scores_of(model, images)
+    metrics = evaluation.multi_label_metrics if images.multi_label else evaluation.classification_metrics
+    return metrics(images.labels, scores, images.class_names), scores
+
+
+class Pixels(Sequence):
+    """The pictures as the model sees them, uint8 `(height, width, 3)`, decoded one by one when they are asked for."""
+
+    def __init__(self, images: ImageSet, size: Sequence[int]) -> None:
+        self.images, self.size = images.images, size
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> np.ndarray:
+        from keras_dl.data.decode import decode_image_bytes
+
+        image = self.images[index]
+        return decode_image_bytes(Path(image).read_bytes() if isinstance(image, str) else image, self.size).numpy()
+
+
+def features_of(model: keras.Model, images: ImageSet) -> np.ndarray:
+    """What the last layer sees of each picture `(len(images), channels)`; a map is averaged."""
+    import keras
+
+    features = model.get_layer("predictions").input
+    if len(features.shape) == 4:
+        features = keras.layers.GlobalAveragePooling2D()(features)
+    return scores_of(keras.Model(model.input, features), images)
+
+
+def evaluate_and_draw(model: keras.Model, images: ImageSet, folder: Path, pictures: Path) -> dict[str, float]:
+    """Prints the metrics and writes the pictures of a run's model on these images."""
+    import keras
+    import numpy as np
+
+    from keras_dl import evaluation, plots
+
+    metrics, scores = report(model, images)
+    names, labels = images.class_names, images.labels
+    for name, value in metrics.items():
+        if "/" not in name:
+            print(f"  {name:<24}{value:.4f}" if isinstance(value, float) else f"  {name:<24}{value:,}")
+
+    pixels = Pixels(images, model.input_shape[1:3])
+    wrong = evaluation.worst_mistakes(labels, scores, 24)
+    files = [images.names[i] for i in wrong]
+    shown = [pixels[i] for i in wrong]
+    plots.mistakes_gallery(shown, labels[wrong], scores[wrong], names, files, path=pictures / "mistakes.png")
+    plots.precision_recall_curves(labels, scores, names, path=pictures / "precision_recall.png")
+    plots.roc_curves(labels, scores, names, path=pictures / "roc.png")
+    plots.class_scores(metrics, names, path=pictures / "class_scores.png")
+    first = next((layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)), None)
+    if first is not None and first.kernel.shape[2] == model.input_shape[-1]:
+        plots.first_layer_filters(np.asarray(first.kernel), path=pictures / "filters.png")
+    if not images.multi_label:
+        matrix = evaluation.confusion_matrix(labels, scores.argmax(-1), len(names))
+        plots.confusion_matrix(matrix, names, path=pictures / "confusion_matrix.png")
+        plots.reliability_diagram(labels, scores, path=pictures / "calibration.png")
+        few = images.subset(np.random.default_rng(0).permutation(len(images))[:2000])
+        features = features_of(model, few)
+        plots.nearest_neighbours(
+            Pixels(few, pixels.size), features, few.labels, names, path=pictures / "nearest_neighbours.png"
+        )
+        plots.pca_map(features, few.labels, names, path=pictures / "pca.png")
+        plots.tsne_map(features, few.labels, names, path=pictures / "tsne.png")
+    if (folder / "history.csv").exists():
+        plots.training_curves(folder / "history.csv", path=pictures / "training_curves.png")
+    return metrics
+
+
+def evaluate(options: Evaluate) -> None:
+    """Measures a trained classifier on the test part of its data, or on other pictures."""
+    folder = run.find_run(APPLICATION, options.run)
+    print(f"run: {folder}")
+    trained = run.load_config(folder, Train)
+    model, class_names = load_classifier(folder)
+    pictures = folder / "plots"
+    if options.data is None:
+        images = read_data(trained.data, trained.multi_label, trained.strict)
+        check_unchanged(images, folder)
+        images = images.split(FRACTIONS, trained.seed)[2]
+    else:
+        if (options.multi_label is None) != (trained.multi_label is None):
+            raise UserError("the run and these pictures must both have several labels (--multi-label) or one")
+        images = align_classes(read_data(options.data, options.multi_label, trained.strict), class_names)
+        pictures /= Path(options.data).name
+    metrics = {options.data or "test": evaluate_and_draw(model, images, folder, pictures)}
+    run.write_json(folder / "metrics.json", metrics_of(folder) | metrics)
+    print(f"pictures: {pictures}")
+
+
+def metrics_of(folder: Path) -> dict[str, dict[str, float]]:
+    """What the run has measured so far."""
+    path = folder / "metrics.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
+def load_classifier(folder: Path) -> tuple[keras.Model, tuple[str, ...]]:
+    """The model of a run and its class names.
+
+    Raises:
+        UserError: if the file is damaged, or carries code (Keras' safe mode refuses it).
+    """
+    import keras
+
+    names = (folder / "labels.txt").read_text(encoding="utf-8").splitlines()
+    try:
+        return keras.models.load_model(folder / "model.keras", compile=False), tuple(names)
+    except (ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise UserError(f"can't load {folder / 'model.keras'} ({reason}); train again") from error
+
+
+# Predict
+
+
+def predict(options: Predict) -> None:
+    """Labels pictures: prints them and writes predictions.jsonl into the run folder."""
+    cli.check_positive(options, "top_k")
+    if not options.pictures:
+        raise UserError("no pictures given; name files or folders after predict")
+    import numpy as np
+
+    from keras_dl.data.images import read_pictures
+
+    folder = run.find_run(APPLICATION, options.run)
+    print(f"run: {folder}")
+    model, class_names = load_classifier(folder)
+    images = read_pictures(options.pictures)
+    say_skipped(images)
+    scores = scores_of(model, images)
+    lines = []
+    for name, row in zip(images.names, scores, strict=True):
+        best = np.argsort(-row)[: options.top_k]
+        labels = {class_names[i]: round(float(row[i]), 6) for i in best}
+        print(f"{name}: " + ", ".join(f"{label} {share:.1%}" for label, share in labels.items()))
+        lines.append(json.dumps({"file": name, "labels": labels}, ensure_ascii=False))
+    run.write_text(folder / "predictions.jsonl", "\n".join(lines) + "\n")
+
+
+# Export
+
+
+def export_classifier(folder: Path, output: Path, top_k: int) -> Path:
+    """Writes the next version of `output/image_classification`; see `keras_dl.serving.export`.
+
+    Signatures: `serving_default` takes `image_bytes [N]` and returns `classes [N, k]` and `scores [N, k]`, best
+    first; `images` takes float RGB `[N, height, width, 3]` in [0, 255] and returns `scores [N, classes]`.
+    """
+    import numpy as np
+    import tensorflow as tf
+
+    from keras_dl.data.decode import decode_images
+    from keras_dl.serving.export import ModelCard, Signature, export
+
+    model, class_names = load_classifier(folder)
+    trained = run.load_config(folder, Train)
+    size = model.input_shape[1:3]
+    k = min(top_k, len(class_names))
+    example = tf.io.encode_jpeg(np.full((*size, 3), 127, "uint8")).numpy()
+
+    def classify(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        scores, best = tf.math.top_k(model(decode_images(image_bytes, size), training=False), k)
+        return {"classes": tf.gather(tf.constant(class_names), best), "scores": scores}
+
+    def score(images: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"scores": model(images, training=False)}
+
+    return export(
+        APPLICATION,
+        {
+            "serving_default": Signature(
+                tf.function(classify), {"image_bytes": tf.TensorSpec([None], tf.string)}, {"image_bytes": [example]}
+            ),
+            "images": Signature(
+                score,
+                {"images": tf.TensorSpec([None, *size, 3], tf.float32)},
+                {"images": np.full((1, *size, 3), 127, "float32")},
+            ),
+        },
+        [model],
+        card=ModelCard(
+            model=model.name,
+            data=str(trained.multi_label or trained.data),
+            metrics=metrics_of(folder),
+            command=trained_by(trained),
+        ),
+        folder=output / APPLICATION,
+        assets={"labels.txt": "\n".join(class_names) + "\n"},
+    )
+
+
+def trained_by(options: Train) -> str:
+    """The command line that gives these options."""
+    words = ["python", "-m", f"apps.{APPLICATION}", "train"]
+    for field in dataclasses.fields(options):
+        value, flag = getattr(options, field.name), "--" + field.name.replace("_", "-")
+        if value is True or value is False:
+            words += [] if value == field.default else [flag if value else f"--no-{flag[2:]}"]
+        elif value != field.default:
+            words += [flag, str(value)]
+    return shlex.join(words)
+
+
+def export(options: Export) -> None:
+    """Exports a trained classifier for TF Serving: JPEG bytes in, labels with probabilities out."""
+    cli.check_positive(options, "top_k")
+    folder = run.find_run(APPLICATION, options.run)
+    print(f"run: {folder}\nexport: {export_classifier(folder, options.output, options.top_k)}")
+
+
+COMMANDS = {
+    "train": cli.Command(Train, train),
+    "evaluate": cli.Command(Evaluate, evaluate),
+    "predict": cli.Command(Predict, predict),
+    "export": cli.Command(Export, export),
+}
+
+if __name__ == "__main__":
+    sys.exit(cli.main(APPLICATION, COMMANDS))

@@ -1,0 +1,24 @@
+"""Classic deep learning architectures for Keras 3, from paper to production."""
+
+import importlib
+from typing import Any
+
+__version__ = "0.1.0"
+
+_EXPORTS = {
+    "create_model": "registry",
+    "list_models": "registry",
+    "model_info": "registry",
+    "feature_extractor": "features",
+}
+_SUBPACKAGES = ("layers", "vision", "data", "training", "serving", "plots", "weights")
+__all__ = [*_EXPORTS, *_SUBPACKAGES]
+
+
+def __getattr__(name: str) -> Any:
+    # Importing Keras takes seconds: a command line that only prints its help must not pay for it.
+    if name in _EXPORTS:
+        return getattr(importlib.import_module(f"keras_dl.{_EXPORTS[name]}"), name)
+    if name in _SUBPACKAGES:
+        return importlib.import_module(f"keras_dl.{name}")
+    raise AttributeError(f"module 'keras_dl' has no attribute {name!r}")

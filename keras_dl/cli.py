@@ -1,0 +1,113 @@
+"""The applications' command line: subcommands whose options are the fields of frozen dataclasses."""
+
+import dataclasses
+import os
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import tyro
+
+from keras_dl.errors import UserError
+from keras_dl.run import load_config
+
+
+@dataclasses.dataclass(frozen=True)
+class Options:
+    """What every subcommand of every application takes."""
+
+    run: Path | None = None
+    """Run folder. Training makes runs/APPLICATION/DATE-TIME; the others take the newest run."""
+
+
+@dataclasses.dataclass(frozen=True)
+class TrainingOptions(Options):
+    """What every application that trains takes besides."""
+
+    seed: int = 0
+    """Fixes data order, initialisation and samples."""
+    resume: bool = False
+    """Go on with the run in --run, with the options stored there."""
+    strategy: Literal["auto", "single", "mirrored", "multiworker"] = "auto"
+    """How to spread the training: auto follows the devices and TF_CONFIG or a Slurm allocation."""
+    mixed_precision: bool = False
+    """Compute in float16, keep weights in float32. For GPUs."""
+    tensorboard: bool = False
+    """Write logs for TensorBoard into the run folder."""
+
+
+class Command(NamedTuple):
+    """A subcommand: the dataclass of its options, and the function that takes them."""
+
+    options: type[Options]
+    run: Callable[[Any], Any]
+
+
+def check_positive(options: Any, *fields: str) -> None:
+    """Refuses options that are not above 0; None passes.
+
+    Raises:
+        UserError: naming the flag.
+    """
+    for field in fields:
+        value = getattr(options, field)
+        if value is not None and not value > 0:
+            raise UserError(f"--{field.replace('_', '-')} is {value}; give more than 0")
+
+
+def parse(application: str, commands: Mapping[str, Command], argv: Sequence[str]) -> tuple[Command, Any]:
+    """The subcommand that `argv` names, by default the first, and its options.
+
+    Raises:
+        UserError: if a resumed run's stored options and the command line disagree.
+        SystemExit: after help (status 0) or a usage error (status 2).
+    """
+    name, rest = (argv[0], argv[1:]) if argv and argv[0] in commands else (next(iter(commands)), argv)
+    command = commands[name]
+    if argv and not argv[0].startswith("-") and argv[0] not in commands:
+        raise UserError(f"unknown command {argv[0]!r}; choose from {', '.join(commands)}")
+
+    def read(default: Any = None) -> Any:
+        return tyro.cli(
+            command.options,
+            args=list(rest),
+            default=default,
+            prog=f"python -m apps.{application} {name}",
+            description=f"{command.run.__doc__}\n\nCommands: {', '.join(commands)} (--help after each).",
+        )
+
+    options = read()
+    if getattr(options, "resume", False):
+        if options.run is None:
+            raise UserError("--resume goes on with a run; name its folder with --run")
+        stored = dataclasses.replace(load_config(options.run, command.options), resume=True, run=options.run)
+        given = read(default=stored)
+        for field in dataclasses.fields(stored):
+            old, new = getattr(stored, field.name), getattr(given, field.name)
+            if old != new:
+                flag = field.name.replace("_", "-")
+                raise UserError(f"--{flag} is {new}, but the run in {options.run} was started with {old}; leave it out")
+        options = stored
+    return command, options
+
+
+def main(application: str, commands: Mapping[str, Command], argv: Sequence[str] | None = None) -> int:
+    """Runs an application's command line; returns the exit status: 0, 2 for bad input, 130 after Ctrl-C."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    try:
+        command, options = parse(application, commands, sys.argv[1:] if argv is None else argv)
+        command.run(options)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except OSError as error:
+        if error.strerror is None:
+            raise
+        print(f"error: {error.strerror}: {error.filename or 'while writing'}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt as interrupt:
+        if not str(interrupt):  # training has said where it stopped, and how to go on
+            print("\nstopped", file=sys.stderr)
+        return 130
+    return 0

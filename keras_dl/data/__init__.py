@@ -1,0 +1,1 @@
+"""Readers of the users' own files, and the built-in samples."""

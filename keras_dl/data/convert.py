@@ -1,0 +1,95 @@
+"""Pictures that TensorFlow does not read (PGM, TIFF ...) made into PNG once, by Pillow, in a cache folder."""
+
+import functools
+import hashlib
+import io
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+
+@functools.cache
+def cache_folder() -> Path:
+    """Where converted pictures are kept: `$XDG_CACHE_HOME/keras_dl/pictures`, by default below `~/.cache`.
+
+    Where that can't be written, a folder of the user's own in the system's temporary folder.
+    """
+    home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
+    try:
+        folder = home / "keras_dl" / "pictures"
+        folder.mkdir(parents=True, exist_ok=True)
+        tempfile.TemporaryFile(dir=folder).close()
+        return folder
+    except OSError:
+        return Path(tempfile.mkdtemp(prefix="keras_dl-pictures-"))
+
+
+def convert_file(path: str) -> tuple[str, tuple[int, int]]:
+    """The PNG of a picture file, made unless the cache has it.
+
+    Args:
+        path: a file that Pillow reads.
+
+    Returns:
+        The PNG's path, and its height and width.
+
+    Raises:
+        OSError: with an `errno`, of the disk; without one, if Pillow can't read all of the picture.
+        PIL.Image.DecompressionBombError: for more pixels than Pillow allows.
+    """
+    status = os.stat(path)
+    key = f"{os.path.abspath(path)}\0{status.st_mtime_ns}\0{status.st_size}"
+    target = cache_folder() / f"{hashlib.sha256(key.encode()).hexdigest()}.png"
+    if target.exists():
+        with Image.open(target) as image:
+            return str(target), image.size[::-1]
+    encoded, size = convert_bytes(Path(path).read_bytes())
+    handle, beside = tempfile.mkstemp(dir=target.parent, suffix=".part")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(encoded)
+        os.replace(beside, target)
+    except BaseException:
+        os.unlink(beside)
+        raise
+    return str(target), size
+
+
+def convert_bytes(encoded: bytes) -> tuple[bytes, tuple[int, int]]:
+    """A picture as PNG, upright, 8-bit grey or RGB, transparency laid on white; and its height and width.
+
+    Raises:
+        OSError: without an `errno`, if Pillow can't read all of it.
+        PIL.Image.DecompressionBombError: for more pixels than Pillow allows.
+    """
+    try:
+        with Image.open(io.BytesIO(encoded)) as opened:
+            image = to_rgb(ImageOps.exif_transpose(opened))
+    except (SyntaxError, ValueError, EOFError) as error:
+        # Pillow's format plugins let these escape on damaged files.
+        raise OSError(str(error)) from error
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue(), image.size[::-1]
+
+
+def to_rgb(image: Image.Image) -> Image.Image:
+    """8-bit grey or RGB.
+
+    Integers of more than 8 bits are scaled from the range of 16; floats are taken as [0, 1] if none is larger, and
+    otherwise as [0, 255].
+    """
+    if image.mode.startswith("I"):
+        values = np.asarray(image).astype("float64") / 257
+    elif image.mode == "F":
+        values = np.nan_to_num(np.asarray(image, dtype="float64"))
+        values = values * 255 if values.size and values.max() <= 1 else values
+    elif image.has_transparency_data:
+        image = image.convert("RGBA")
+        return Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
+    else:
+        return image if image.mode == "L" else image.convert("RGB")
+    return Image.fromarray(np.rint(np.clip(values, 0, 255)).astype("uint8"))

@@ -1,0 +1,114 @@
+"""Pictures in folders: one folder per class, or none."""
+
+import dataclasses
+import itertools
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+
+import numpy as np
+
+from keras_dl.data.check import checked_image_set
+from keras_dl.data.image_set import ImageSet
+from keras_dl.errors import UserError
+
+SUFFIXES = frozenset(
+    f".{name}"
+    for names in ("jpg jpeg jpe jfif png bmp dib gif webp", "pgm ppm pbm pnm tif tiff tga pcx ico jp2 avif")
+    for name in names.split()
+)
+_NO_PICTURES = frozenset((".txt", ".csv", ".json", ".xml", ".md", ".db", ".ini"))
+_SPLITS = frozenset(("train", "val", "valid", "validation", "test"))
+
+
+def find_pictures(folder: Path) -> list[Path]:
+    """Picture files in a folder and below, by suffix, sorted; hidden files and folders are left out."""
+    return _pictures(_files(folder))
+
+
+def read_class_folders(root: Path, strict: bool = False) -> ImageSet:
+    """A folder per class; a picture's class is the first folder below `root`, however deep the file lies.
+
+    Files of unknown suffixes are counted in `skipped`, or an error with `strict`.
+
+    Raises:
+        UserError: for an empty folder, pictures outside class folders only, a class folder without pictures, or
+            folders of splits (`train`, `val` ...) where those of classes are due.
+    """
+    folders = _folders(root)
+    if not folders:
+        loose = len(find_pictures(root))
+        found = f"has {loose:,} pictures but no class folders" if loose else "is an empty folder"
+        raise UserError(f"{root} {found}: put the pictures of each class into a folder of its own, {root}/CLASS/")
+    splits = [folder for folder in folders if _folders(folder)]
+    if splits and all(folder.name.lower() in _SPLITS for folder in folders):
+        chosen = next((folder for folder in splits if folder.name.lower() == "train"), splits[0])
+        raise UserError(f"{root} holds splits ({', '.join(f.name for f in folders)}), not classes: give {chosen}")
+    files = [_files(folder) for folder in folders]
+    pictures = [_pictures(found) for found in files]
+    for folder, all_files, found in zip(folders, files, pictures, strict=True):
+        if not found:
+            unread = _unread(all_files)
+            but = f" that can be read, but {unread[0][0]}: {unread[0][1]}" if unread else ": add some"
+            raise UserError(f"class folder {folder} has no pictures{but}, or remove it")
+    unread = _unread(itertools.chain(*files))
+    if unread and strict:
+        raise UserError(f"{root} has {unread[0][0]}: {unread[0][1]}; or leave out --strict to skip them")
+    names = [str(path) for found in pictures for path in found]
+    labels = np.repeat(np.arange(len(folders), dtype="int32"), [len(found) for found in pictures])
+    class_names = [folder.name for folder in folders]
+    images = checked_image_set(names, labels, class_names, names=names, source=str(root), strict=strict)
+    return dataclasses.replace(images, skipped=(*unread, *images.skipped))
+
+
+def read_pictures(paths: Iterable[Path], strict: bool = False) -> ImageSet:
+    """Files and folders of pictures without labels.
+
+    Returns:
+        An `ImageSet` without classes, all of whose labels are 0.
+
+    Raises:
+        UserError: for a path that isn't there, a folder without pictures, or if no picture can be read.
+    """
+    files: list[str] = []
+    for path in paths:
+        if not path.exists():
+            raise UserError(f"{path}: no such file or folder")
+        found = find_pictures(path) if path.is_dir() else [path]
+        if not found:
+            raise UserError(f"{path} has no pictures")
+        files += map(str, found)
+    if not files:
+        raise UserError("no pictures given: name files or folders")
+    source = files[0] if len(files) == 1 else f"{len(files):,} files"
+    return checked_image_set(files, np.zeros(len(files), "int32"), (), names=files, source=source, strict=strict)
+
+
+def _folders(root: Path) -> list[Path]:
+    return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def _files(folder: Path) -> list[Path]:
+    """Files in a folder and below, sorted; hidden files and folders are left out."""
+    return sorted(
+        path
+        for path in folder.rglob("*")
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts) and not path.is_dir()
+    )
+
+
+def _pictures(files: Iterable[Path]) -> list[Path]:
+    return [path for path in files if path.suffix.lower() in SUFFIXES]
+
+
+def _unread(files: Iterable[Path]) -> list[tuple[str, str]]:
+    """What lies among the pictures and may be one of an unknown format: count per suffix, and the mend."""
+    counts = Counter(path.suffix.lower() for path in files)
+    unread = []
+    for suffix, count in counts.most_common():
+        if suffix in SUFFIXES | _NO_PICTURES:
+            continue
+        name = f"{count:,} {suffix} file{'s'[: count != 1]}" if suffix else f"{count:,} files without a suffix"
+        heic = suffix in (".heic", ".heif")
+        unread.append((name, "convert to JPEG" if heic else "no known picture format, convert to JPEG or remove"))
+    return unread

@@ -1,0 +1,121 @@
+"""Labelled pictures, still encoded, and how they are divided."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from keras_dl.errors import UserError
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class ImageSet:
+    """Pictures with their labels.
+
+    Attributes:
+        images: paths of files, or the encoded bytes, one per picture; never both kinds.
+        labels: int32 class indices `(n,)`, or float32 0/1 `(n, classes)` where a picture has several labels.
+        class_names: the classes in the order of their indices; empty where the pictures have no labels.
+        source: what they were read from, as the user would name it.
+        names: what messages call each picture.
+        skipped: name and reason of every picture that could not be read; files of unknown formats count by suffix.
+        common_size: the longer side in pixels if all pictures share one size of at most 96 pixels, or None.
+    """
+
+    images: tuple[str, ...] | tuple[bytes, ...]
+    labels: np.ndarray
+    class_names: tuple[str, ...]
+    source: str
+    names: tuple[str, ...]
+    skipped: tuple[tuple[str, str], ...] = ()
+    common_size: int | None = None
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def multi_label(self) -> bool:
+        """Whether a picture may have several labels, or none."""
+        return self.labels.ndim == 2
+
+    @property
+    def targets(self) -> np.ndarray:
+        """float32 `(n, classes)`: what a classifier should answer."""
+        if self.multi_label:
+            return self.labels
+        return np.eye(max(1, len(self.class_names)), dtype="float32")[self.labels]
+
+    def subset(self, indices: Sequence[int] | np.ndarray) -> "ImageSet":
+        """The pictures at `indices`, in that order."""
+        indices = np.asarray(indices, dtype=int)
+        return dataclasses.replace(
+            self,
+            images=tuple(self.images[i] for i in indices),
+            labels=self.labels[indices],
+            names=tuple(self.names[i] for i in indices),
+        )
+
+    def split(self, fractions: Sequence[float], seed: int) -> tuple["ImageSet", ...]:
+        """Disjoint parts, the same for the same seed.
+
+        Stratified: each part gets its share of every class, and at least one picture of each class that has as many
+        as there are parts. Pictures with several labels are divided at random.
+
+        Args:
+            fractions: positive, summing to 1, e.g. `(0.8, 0.1, 0.1)`.
+            seed: of the choice.
+
+        Raises:
+            UserError: for one class only, a class with fewer than two pictures, or too few pictures for the parts.
+        """
+        if min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
+            raise ValueError(f"fractions must be positive and sum to 1; got {tuple(fractions)}")
+        self._check_divisible(len(fractions))
+        random = np.random.default_rng(seed)
+        everything = np.arange(len(self))
+        groups = [everything] if self.multi_label else [everything[self.labels == c] for c in np.unique(self.labels)]
+        parts: list[list[np.ndarray]] = [[] for _ in fractions]
+        for group in groups:
+            ends = np.cumsum(_shares(len(group), fractions))
+            for part, members in zip(parts, np.split(random.permutation(group), ends[:-1]), strict=True):
+                part.append(members)
+        indices = [np.sort(np.concatenate(part)) for part in parts]
+        if not all(map(len, indices)):
+            needed = len(fractions)
+            raise UserError(
+                f"{self.source} has too few pictures in each class for {needed} parts: add some, "
+                f"until a class has {needed} at least"
+            )
+        return tuple(self.subset(part) for part in indices)
+
+    def _check_divisible(self, parts: int) -> None:
+        if len(self.class_names) < 2 and not self.multi_label:
+            found = f"only the class {self.class_names[0]!r}" if self.class_names else "no classes"
+            raise UserError(f"{self.source} has {found}: a classifier needs two or more")
+        if len(self) < parts:
+            raise UserError(f"{self.source} has {len(self)} pictures, too few for {parts} parts: add some")
+        if self.multi_label:
+            return
+        counts = np.bincount(self.labels, minlength=len(self.class_names))
+        for name, count in zip(self.class_names, counts, strict=True):
+            if count < 2:
+                found = "one picture" if count else "no readable picture"
+                raise UserError(f"class {name!r} of {self.source} has {found}: add some (three at least), or remove it")
+
+
+def _shares(count: int, fractions: Sequence[float]) -> np.ndarray:
+    """How many of `count` each part gets: largest remainders, and one at least where there are enough."""
+    fractions = np.asarray(fractions, dtype=float)
+    by_size = np.argsort(-fractions, kind="stable")
+    if count < len(fractions):
+        shares = np.zeros(len(fractions), int)
+        shares[by_size[:count]] = 1
+        return shares
+    ideal = count * fractions
+    shares = np.floor(ideal + 1e-9).astype(int)
+    for part in np.argsort(shares - ideal, kind="stable")[: count - shares.sum()]:
+        shares[part] += 1
+    for part in np.flatnonzero(shares == 0):
+        shares[shares.argmax()] -= 1
+        shares[part] = 1
+    return shares

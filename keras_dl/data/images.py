@@ -1,0 +1,74 @@
+"""Image data: every source that `--data` names, read into an `ImageSet`, and the batches made from it."""
+
+import glob
+from pathlib import Path
+
+from keras_dl.data.check import checked_image_set
+from keras_dl.data.folder import SUFFIXES, find_pictures, read_class_folders, read_pictures
+from keras_dl.data.image_set import ImageSet
+from keras_dl.data.multi_label import read_multi_label
+from keras_dl.data.pipeline import evaluation_batches, training_stream
+from keras_dl.data.tfds import read_tfds
+from keras_dl.data.tfrecord import read_tfrecords
+from keras_dl.errors import UserError
+
+__all__ = [
+    "ImageSet",
+    "evaluation_batches",
+    "find_pictures",
+    "read_images",
+    "read_pictures",
+    "training_stream",
+]
+
+BUILTIN = "builtin"
+
+
+def read_images(source: str | Path, *, multi_label: str | Path | None = None, strict: bool = False) -> ImageSet:
+    """Reads labelled pictures, and decodes each once to find broken ones.
+
+    Args:
+        source: a folder with a folder per class; a TFRecord file, a folder of them, or a pattern such as
+            `data/train-*`; `tfds:NAME` (see `read_tfds`); or `builtin`, the 1,797 digits of scikit-learn.
+        multi_label: a CSV of file and labels (see `read_multi_label`); `source` is then the folder that its files are
+            relative to, and `builtin` means the CSV's own.
+        strict: a picture that can't be decoded is an error; otherwise it is skipped, and listed in `skipped`.
+
+    Raises:
+        UserError: for a source that is unknown, missing, empty or damaged; one line that names the mend.
+    """
+    text = str(source)
+    if multi_label is not None:
+        return _read_multi_label(text, Path(multi_label), strict)
+    if text == BUILTIN:
+        return _builtin()
+    if text.startswith("tfds:"):
+        return read_tfds(text.removeprefix("tfds:"), strict)
+    path = Path(text)
+    if path.is_dir():
+        records = sorted(file for file in path.glob("*.tfrecord*") if file.is_file())
+        return read_tfrecords(records, strict) if records else read_class_folders(path, strict)
+    files = [path] if path.is_file() else sorted(Path(file) for file in glob.glob(text) if Path(file).is_file())
+    if not files:
+        raise UserError(f"{text}: no such file or folder; --data takes a folder, TFRecord files, tfds:NAME or builtin")
+    if files[0].suffix.lower() in SUFFIXES:
+        raise UserError(f"{files[0]} is one picture: give the folder that holds a folder per class")
+    if files[0].suffix.lower() == ".csv":
+        raise UserError(f"{files[0]} is a CSV: give it with --multi-label")
+    return read_tfrecords(files, strict)
+
+
+def _read_multi_label(source: str, table: Path, strict: bool) -> ImageSet:
+    folder = table.parent if source == BUILTIN else Path(source)
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; with --multi-label, --data is the folder of the CSV's files")
+    return read_multi_label(table, folder, strict)
+
+
+def _builtin() -> ImageSet:
+    from keras_dl.data.samples.digits import CLASS_NAMES, digit_pictures
+
+    pictures, labels = digit_pictures()
+    names = [f"digit {i}" for i in range(len(pictures))]
+    source = "the built-in sample (scikit-learn's digits)"
+    return checked_image_set(pictures, labels, CLASS_NAMES, names=names, source=source, strict=True)

@@ -1,0 +1,1 @@
+"""Built-in samples: drawn or generated in the process, deterministic by seed."""

@@ -1,0 +1,115 @@
+"""Pictures from TensorFlow Datasets, without its minutes of retries where there is no network."""
+
+import errno
+import textwrap
+import urllib.error
+import urllib.request
+from typing import Any
+
+import numpy as np
+
+from keras_dl.data.check import checked_image_set
+from keras_dl.data.image_set import ImageSet
+from keras_dl.data.progress import Progress
+from keras_dl.errors import UserError
+
+_PROBE = "https://storage.googleapis.com/tfds-data/"
+_PATIENCE = 4.0
+
+
+def read_tfds(name: str, strict: bool = False) -> ImageSet:
+    """An image classification set of TensorFlow Datasets; classes without an example are left out.
+
+    Args:
+        name: as TensorFlow Datasets spells it, `NAME`, `NAME/CONFIG` or `NAME:VERSION`, with `@SPLIT` for another
+            split than `train`, e.g. `cifar10@test` or `mnist@train[:10%]`.
+        strict: see `read_images`.
+
+    Raises:
+        UserError: for an unknown set or split, one without an image and a label, or one that is neither prepared on
+            this machine nor can be.
+    """
+    import tensorflow_datasets as tfds
+
+    name, _, split = name.partition("@")
+    builder = _builder(name)
+    image, label = _features(builder)
+    decoders = tfds.decode.PartialDecoding({image: True, label: True}, {image: tfds.decode.SkipDecoding()})
+    try:
+        examples = builder.as_dataset(split=split or "train", decoders=decoders, shuffle_files=False)
+    except (ValueError, KeyError) as error:
+        raise UserError(f"tfds:{name} has no split {split or 'train'!r}: {str(error).splitlines()[0]}") from None
+    pictures, labels = [], []
+    with Progress(f"reading tfds:{name}", max(0, int(examples.cardinality()))) as progress:
+        for example in examples.as_numpy_iterator():
+            pictures.append(example[image])
+            labels.append(example[label])
+            progress.advance()
+    names = [f"{name} example {i}" for i in range(len(pictures))]
+    used, numbers = np.unique(np.array(labels, "int32"), return_inverse=True)
+    if used.size and used[0] < 0:
+        raise UserError(
+            f"tfds:{name}: the split {split or 'train'!r} has examples without a label: name another, tfds:NAME@SPLIT"
+        )
+    class_names = [builder.info.features[label].names[i] for i in used]
+    numbers = numbers.astype("int32")
+    return checked_image_set(pictures, numbers, class_names, names=names, source=f"tfds:{name}", strict=strict)
+
+
+def _builder(name: str) -> Any:
+    """The set's builder, its data on this machine."""
+    import tensorflow_datasets as tfds
+
+    try:
+        builder = tfds.builder(name)
+    except tfds.core.registered.DatasetNotFoundError:
+        raise UserError(f"tfds has no data set {name!r}: see tensorflow.org/datasets/catalog") from None
+    except (ValueError, AssertionError) as error:
+        raise UserError(f"tfds:{name}: {str(error).splitlines()[0]}") from None
+    if not builder.is_prepared():
+        if not _network_answers():
+            raise UserError(
+                f"tfds:{name} is not prepared in {builder.data_dir} and the network does not answer: "
+                f"run `tfds build {name}` where there is one, or copy the folder"
+            )
+        try:
+            builder.download_and_prepare()
+        except Exception as error:  # each set runs a script of its own, whose errors are of every kind
+            raise UserError(f"tfds:{name} can't be prepared: {_cause_and_mend(name, error)}") from error
+    return builder
+
+
+def _cause_and_mend(name: str, error: Exception) -> str:
+    from tensorflow_datasets.core.download.download_manager import NonMatchingChecksumError
+
+    cause = " ".join(str(error).split()) or type(error).__name__
+    if isinstance(error, NonMatchingChecksumError):
+        mend = "delete that file and try again, or upgrade tensorflow-datasets"
+    elif isinstance(error, OSError) and (error.errno == errno.ENOSPC or "disk space" in cause):
+        mend = "make room, or set TFDS_DATA_DIR to a folder on another disk"
+    else:
+        mend = f"see tensorflow.org/datasets/catalog/{name.partition('/')[0].partition(':')[0]}"
+    return f"{textwrap.shorten(cause, 400, placeholder=' ...').rstrip('.')}; {mend}"
+
+
+def _features(builder: Any) -> tuple[str, str]:
+    """Names of the set's image and of its label."""
+    import tensorflow_datasets as tfds
+
+    features = builder.info.features
+    images = [key for key, feature in features.items() if isinstance(feature, tfds.features.Image)]
+    labels = [key for key, feature in features.items() if isinstance(feature, tfds.features.ClassLabel)]
+    if not images or not labels:
+        missing = "image" if not images else "class label"
+        raise UserError(f"tfds:{builder.name} has no {missing} per example: it is no set for image classification")
+    return images[0], "label" if "label" in labels else labels[0]
+
+
+def _network_answers() -> bool:
+    try:
+        urllib.request.urlopen(_PROBE, timeout=_PATIENCE).close()
+    except urllib.error.HTTPError:
+        return True
+    except OSError:
+        return False
+    return True

@@ -1,0 +1,109 @@
+"""The run folder: where one training run keeps its configuration, figures, model and pictures."""
+
+import contextlib
+import dataclasses
+import datetime
+import json
+import os
+import types
+import typing
+from pathlib import Path
+from typing import Any, TypeVar
+
+from keras_dl.errors import UserError
+
+RUNS = Path("runs")
+T = TypeVar("T")
+
+
+def new_run(application: str, run: Path | None = None) -> Path:
+    """Creates the run folder, `runs/<application>/<YYYYMMDD-HHMMSS>/` unless told.
+
+    Raises:
+        UserError: if the folder already holds a run, or can't be written.
+    """
+    if run is None:
+        stamp = datetime.datetime.now().strftime("%Y%m%d-%H%M%S")
+        run = RUNS / application / stamp
+        suffix = 1
+        while run.exists():
+            suffix += 1
+            run = RUNS / application / f"{stamp}-{suffix}"
+    elif (run / "config.json").exists():
+        raise UserError(f"{run} already holds a run; go on with it by --resume, or name another --run")
+    try:
+        (run / "plots").mkdir(parents=True, exist_ok=True)
+        probe = run / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise UserError(f"can't write to {run} ({error.strerror}); name another folder with --run") from error
+    return run
+
+
+def find_run(application: str, run: Path | None = None) -> Path:
+    """The run folder asked for, by default the newest one that ended with a model.
+
+    Raises:
+        UserError: if there is none.
+    """
+    if run is not None:
+        if not (run / "model.keras").exists():
+            raise UserError(f"{run} holds no finished run (no model.keras); train one with `train --run {run}`")
+        return run
+    finished = [path.parent for path in (RUNS / application).glob("*/model.keras")]
+    if not finished:
+        raise UserError(f"no finished run in {RUNS / application}; `python -m apps.{application} train` makes one")
+    return max(finished, key=lambda path: (path / "model.keras").stat().st_mtime)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a file whole or not at all."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        beside.write_text(text, encoding="utf-8")
+        beside.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            beside.unlink()
+        raise UserError(f"can't write {path} ({error.strerror}); free some space or name another folder") from error
+
+
+def write_json(path: Path, value: Any) -> None:
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def save_config(run: Path, options: Any) -> None:
+    """Writes the options, a dataclass of strings, numbers, booleans and paths, to `config.json`."""
+    values = {key: str(value) if isinstance(value, Path) else value for key, value in vars(options).items()}
+    write_json(run / "config.json", values)
+
+
+def load_config(run: Path, options_class: type[T]) -> T:
+    """Reads the options that `save_config` wrote.
+
+    Raises:
+        UserError: if the folder holds no run, or one of another program.
+    """
+    path = run / "config.json"
+    try:
+        stored = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"{run} holds no run to go on with (no config.json); start one without --resume") from error
+    except json.JSONDecodeError as error:
+        raise UserError(f"{path} is not valid JSON (line {error.lineno}); restore it or start a new run") from error
+    hints = typing.get_type_hints(options_class)
+    known = {field.name for field in dataclasses.fields(options_class)}  # type: ignore[arg-type]
+    unknown = set(stored) - known
+    if unknown:
+        raise UserError(f"{path} has the option {sorted(unknown)[0]!r}, which this program lacks; start a new run")
+    return options_class(**{key: _restore(hints[key], value) for key, value in stored.items()})
+
+
+def _restore(hint: Any, value: Any) -> Any:
+    choices = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
+    if Path in choices and isinstance(value, str):
+        return Path(value)
+    if isinstance(value, list):
+        return tuple(value)
+    return value

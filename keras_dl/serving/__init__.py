@@ -1,0 +1,1 @@
+"""Export to SavedModel, and what TF Serving needs around it."""

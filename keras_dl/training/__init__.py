@@ -1,0 +1,26 @@
+"""Training for all applications: one loop under every strategy, exact resume."""
+
+from keras_dl.training.fit import fit, save_model
+from keras_dl.training.optimizers import OPTIMIZERS, make_optimizer, scale_updates
+from keras_dl.training.records import Interrupted
+from keras_dl.training.schedules import SCHEDULES, make_schedule
+from keras_dl.training.strategy import STRATEGIES, make_strategy, set_mixed_precision
+from keras_dl.training.swats import SWATS
+from keras_dl.training.transfer import WAYS, prepare_transfer
+
+__all__ = [
+    "OPTIMIZERS",
+    "SCHEDULES",
+    "STRATEGIES",
+    "SWATS",
+    "WAYS",
+    "Interrupted",
+    "fit",
+    "make_optimizer",
+    "make_schedule",
+    "make_strategy",
+    "prepare_transfer",
+    "save_model",
+    "scale_updates",
+    "set_mixed_precision",
+]

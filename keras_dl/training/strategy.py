@@ -1,0 +1,163 @@
+"""Where training runs: one device, the GPUs of one machine, or several machines (`tf.distribute`)."""
+
+import functools
+import json
+import os
+import re
+from collections.abc import Mapping
+
+import keras
+import tensorflow as tf
+
+from keras_dl.errors import UserError
+
+STRATEGIES = ("auto", "single", "mirrored", "multiworker")
+
+
+def make_strategy(name: str = "auto") -> tf.distribute.Strategy:
+    """The strategy of that name.
+
+    Call it before any other TensorFlow op runs: several workers must be connected before TensorFlow starts its
+    devices.
+
+    Args:
+        name: `"single"` (one device), `"mirrored"` (all GPUs of this machine, or its logical CPUs where there are
+            several), `"multiworker"` (every process that `cluster_config` finds), or `"auto"`: several workers if
+            the environment names them, otherwise mirrored if there is more than one GPU, otherwise single.
+
+    Returns:
+        A `tf.distribute.Strategy`. For several workers this waits until all of them have come up.
+
+    Raises:
+        UserError: for an unknown name, an environment that names no cluster or a broken one, or too few devices.
+        RuntimeError: if TensorFlow has already started and several workers are asked for.
+    """
+    if name not in STRATEGIES:
+        raise UserError(f"--strategy {name}: choose from {', '.join(STRATEGIES)}")
+    config = cluster_config(os.environ) if name in ("auto", "multiworker") else None
+    if name == "multiworker" and config is None:
+        raise UserError(
+            "--strategy multiworker: no cluster found; set TF_CONFIG, start with srun, or set WORKER_HOSTS in an "
+            "indexed Kubernetes job"
+        )
+    if config and (name == "multiworker" or _tasks(config) > 1):
+        os.environ["TF_CONFIG"] = json.dumps(config)
+        return _multiworker(os.environ["TF_CONFIG"])
+    gpus = tf.config.list_physical_devices("GPU")
+    if name == "mirrored" or (name == "auto" and len(gpus) > 1):
+        devices = tf.config.list_logical_devices("GPU") or tf.config.list_logical_devices("CPU")
+        if not gpus and len(devices) < 2:
+            raise UserError("--strategy mirrored: there is no GPU here; use --strategy single")
+        return _mirrored(tuple(device.name for device in devices))
+    return tf.distribute.get_strategy()
+
+
+# A process keeps one strategy for the same devices: the collectives of two would be taken for one another's.
+@functools.cache
+def _mirrored(devices: tuple[str, ...]) -> tf.distribute.Strategy:
+    return tf.distribute.MirroredStrategy(list(devices))
+
+
+@functools.cache
+def _multiworker(config: str) -> tf.distribute.Strategy:
+    try:
+        return tf.distribute.MultiWorkerMirroredStrategy()
+    except RuntimeError as error:
+        raise RuntimeError("make_strategy() must run before anything else of TensorFlow does") from error
+
+
+def set_mixed_precision(on: bool) -> None:
+    """Computes in float16 (weights and losses stay float32), or all in float32 again. Call it before building."""
+    keras.mixed_precision.set_dtype_policy("mixed_float16" if on else "float32")
+
+
+def cluster_config(environment: Mapping[str, str]) -> dict | None:
+    """The cluster that the environment describes, in the form of `TF_CONFIG`, or None.
+
+    In this order: `TF_CONFIG` itself; an indexed Kubernetes job (`JOB_COMPLETION_INDEX`, set by Kubernetes, and
+    `WORKER_HOSTS`, a list `host:port,host:port` in the order of the indices); a Slurm step (what `srun` sets).
+
+    Raises:
+        UserError: if what is there can't be used; the message names the variable.
+    """
+    if environment.get("TF_CONFIG"):
+        return _checked(environment["TF_CONFIG"])
+    if environment.get("WORKER_HOSTS"):
+        hosts = [host.strip() for host in environment["WORKER_HOSTS"].split(",") if host.strip()]
+        index = environment.get("JOB_COMPLETION_INDEX", "")
+        if not index.isdigit() or int(index) >= len(hosts):
+            raise UserError(
+                f"JOB_COMPLETION_INDEX={index!r} is no index into WORKER_HOSTS, which names {len(hosts)} workers"
+            )
+        return _worker_config(hosts, int(index))
+    if int(environment.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
+        return _slurm_config(environment)
+    return None
+
+
+def _worker_config(hosts: list[str], index: int) -> dict:
+    return {"cluster": {"worker": hosts}, "task": {"type": "worker", "index": index}}
+
+
+def _tasks(config: dict) -> int:
+    return sum(len(hosts) for hosts in config["cluster"].values())
+
+
+def _checked(text: str) -> dict:
+    example = '{"cluster": {"worker": ["host1:2222", "host2:2222"]}, "task": {"type": "worker", "index": 0}}'
+    try:
+        config = json.loads(text)
+        cluster, task = config["cluster"], config["task"]
+        kind, index = task["type"], int(task["index"])
+        hosts = cluster[kind]
+    except (ValueError, KeyError, TypeError) as error:
+        raise UserError(f"TF_CONFIG is not of the form {example} ({type(error).__name__}: {error})") from None
+    if not set(cluster) <= {"chief", "worker"}:
+        raise UserError(f"TF_CONFIG names tasks other than chief and worker: {', '.join(sorted(cluster))}")
+    if not isinstance(hosts, list) or not 0 <= index < len(hosts):
+        raise UserError(f"TF_CONFIG: there is no task {kind} {index} in its cluster {json.dumps(cluster)}")
+    if any(not re.fullmatch(r"\S+:\d+", str(host)) for group in cluster.values() for host in group):
+        raise UserError(f"TF_CONFIG: addresses are host:port, got {json.dumps(cluster)}")
+    return config
+
+
+def _slurm_config(environment: Mapping[str, str]) -> dict:
+    """One worker per task, numbered as `SLURM_PROCID` is.
+
+    TensorFlow's own SlurmClusterResolver needs `nvidia-smi` and sorts the hosts by name, which is not the order of
+    the tasks (node10 before node2). GPUs are given to tasks by Slurm (`srun --gpus-per-task`).
+    """
+    try:
+        nodes = expand_nodes(environment["SLURM_STEP_NODELIST"])
+        counts = expand_counts(environment["SLURM_STEP_TASKS_PER_NODE"])
+        rank = int(environment["SLURM_PROCID"])
+        # Two jobs may share a node: the port depends on the job.
+        port = 20000 + int(environment.get("SLURM_JOB_ID", "0")) % 20000
+    except (KeyError, ValueError) as error:
+        raise UserError(f"this Slurm step can't be read ({type(error).__name__}: {error}); set TF_CONFIG") from None
+    hosts = [f"{node}:{port + i}" for node, count in zip(nodes, counts, strict=False) for i in range(count)]
+    if len(nodes) != len(counts) or rank >= len(hosts):
+        raise UserError(f"this Slurm step has {len(hosts)} tasks on {len(nodes)} nodes, but SLURM_PROCID is {rank}")
+    return _worker_config(hosts, rank)
+
+
+def expand_nodes(nodes: str) -> list[str]:
+    """Slurm's short form of host names: `"n[08-10,12],gpu1"` is n08, n09, n10, n12, gpu1."""
+    names = []
+    for part in re.findall(r"[^,\[]+(?:\[[^\]]*\])?[^,\[]*", nodes):
+        prefix, _, rest = part.partition("[")
+        ranges, _, suffix = rest.partition("]")
+        for span in ranges.split(",") if ranges else [""]:
+            first, _, last = span.partition("-")
+            numbers = range(int(first), int(last or first) + 1) if first else [""]
+            names += [f"{prefix}{str(number).zfill(len(first))}{suffix}" for number in numbers]
+    return names
+
+
+def expand_counts(counts: str) -> list[int]:
+    """Slurm's short form of tasks per node: `"2(x3),1"` is 2, 2, 2, 1."""
+    tasks = []
+    for part in counts.split(","):
+        count, _, repeats = part.partition("(x")
+        tasks += [int(count)] * int(repeats.rstrip(")") or 1)
+    return tasks

@@ -1,0 +1,366 @@
+"""The application as its user runs it: train, evaluate, predict, export, resume, bad input."""
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from PIL import Image
+
+import keras_dl
+from apps.image_classification import APPLICATION, COMMANDS, Train, create_classifier, default_size, trained_by
+from keras_dl import cli
+
+CLASSES = ("blue", "green", "red")
+TWO_CLASSES = [f"{name}/{i}.png" for name in "ab" for i in range(3)]
+SMALL = ("--model", "resnet20_cifar", "--weights", "none", "--image-size", "16", "--batch-size", "8", "--epochs", "2")
+
+
+def app(*argv):
+    return cli.main(APPLICATION, COMMANDS, [str(word) for word in argv])
+
+
+def paint(folder, per_class=10, size=24, classes=CLASSES):
+    """Noisy pictures of one colour per class."""
+    random = np.random.default_rng(0)
+    for channel, name in enumerate(classes):
+        (folder / name).mkdir(parents=True)
+        for i in range(per_class):
+            pixels = random.integers(0, 120, (size, size, 3))
+            pixels[..., channel] += 100
+            Image.fromarray(pixels.astype("uint8")).save(folder / name / f"{i}.jpg", quality=95)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder with a finished run of three colours, one broken picture among them."""
+    home = tmp_path_factory.mktemp("home")
+    photos = paint(home / "photos")
+    (photos / "red" / "text.jpg").write_text("not a picture")
+    whole = (photos / "red" / "0.jpg").read_bytes()
+    (photos / "red" / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    before = os.getcwd()
+    os.chdir(home)
+    try:
+        status = app("train", "--data", "photos", *SMALL, "--epochs", "12", "--learning-rate", "0.01")
+    finally:
+        os.chdir(before)
+    assert status == 0
+    return home
+
+
+@pytest.fixture
+def home(trained, monkeypatch):
+    monkeypatch.chdir(trained)
+    return trained
+
+
+def newest(home):
+    return max((home / "runs" / APPLICATION).iterdir())
+
+
+def test_run_folder(home):
+    run = newest(home)
+    files = {path.name for path in run.iterdir()}
+    assert {"config.json", "metrics.json", "history.csv", "model.keras", "labels.txt", "checkpoints", "plots"} <= files
+    assert (run / "labels.txt").read_text().split() == list(CLASSES)
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["test"]["samples"] == 3
+    assert metrics["validation"]["accuracy"] > 0.5
+    assert {path.stem for path in (run / "plots").iterdir()} >= {
+        "confusion_matrix",
+        "mistakes",
+        "training_curves",
+        "filters",
+        "nearest_neighbours",
+        "pca",
+        "tsne",
+    }
+
+
+def test_export_agrees_with_predict(home, capfd):
+    import tensorflow as tf
+
+    pictures = sorted((home / "photos" / "blue").glob("*.jpg"))[:7]
+    assert app("predict", *pictures) == 0
+    lines = (newest(home) / "predictions.jsonl").read_text().splitlines()
+    served = tf.saved_model.load(str(home / "saved_models" / APPLICATION / "1"))
+    outputs = served.signatures["serving_default"](
+        image_bytes=tf.constant([picture.read_bytes() for picture in pictures])
+    )
+    for line, classes, scores in zip(lines, outputs["classes"].numpy(), outputs["scores"].numpy(), strict=True):
+        labels = json.loads(line)["labels"]
+        assert [name.decode() for name in classes] == list(labels)
+        np.testing.assert_allclose(scores, list(labels.values()), atol=1e-5)
+
+
+def test_predict_names_what_it_skips(home, capfd):
+    assert app("predict", "photos") == 0
+    printed = capfd.readouterr().out
+    assert "skipped photos/red/text.jpg: not a picture" in printed
+    assert "skipped photos/red/cut.jpg: a truncated or damaged JPEG" in printed
+    assert len((newest(home) / "predictions.jsonl").read_text().splitlines()) == 30
+
+
+def test_rotated_photo_and_its_upright_copy_get_one_answer(home, tmp_path):
+    upright = Image.open(home / "photos" / "green" / "1.jpg").resize((40, 20))
+    turned = upright.transpose(Image.Transpose.ROTATE_90)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    upright.save(tmp_path / "upright.png")
+    turned.save(tmp_path / "turned.png", exif=exif)
+    assert app("predict", tmp_path / "upright.png", tmp_path / "turned.png") == 0
+    lines = (newest(home) / "predictions.jsonl").read_text().splitlines()
+    one, other = (json.loads(line)["labels"] for line in lines)
+    assert one == other
+
+
+def test_evaluate_on_other_pictures(home, tmp_path, capfd):
+    paint(tmp_path / "other", per_class=4)
+    assert app("evaluate", "--data", tmp_path / "other") == 0
+    metrics = json.loads((newest(home) / "metrics.json").read_text())
+    assert metrics[str(tmp_path / "other")]["samples"] == 12
+    paint(tmp_path / "new", per_class=2, classes=("red", "cyan"))
+    assert app("evaluate", "--data", tmp_path / "new") == 2
+    assert "class 'cyan', which was not trained" in capfd.readouterr().err
+
+
+def test_export_counts_versions(home):
+    assert app("export", "--output", home / "again", "--top-k", "2") == 0
+    assert app("export", "--output", home / "again", "--top-k", "2") == 0
+    assert sorted(path.name for path in (home / "again" / APPLICATION).iterdir()) == ["1", "2"]
+    card = json.loads((home / "again" / APPLICATION / "2" / "model_card.json").read_text())
+    assert card["command"].endswith(
+        "--weights none --image-size 16 --transfer architecture --epochs 12 --batch-size 8 --learning-rate 0.01 "
+        "--augment light"
+    )
+
+
+def test_command_of_a_run():
+    options = Train(data="my photos", strict=True, export=False, epochs=3)
+    assert trained_by(options) == (
+        "python -m apps.image_classification train --data 'my photos' --strict --epochs 3 --no-export"
+    )
+
+
+def picture(path, size=(32, 32)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, (10, 20, 30)).save(path)
+
+
+@pytest.mark.parametrize(
+    ("files", "arguments", "message"),
+    [
+        ([], (), "data is an empty folder"),
+        (["a/1.png", "a/2.png", "a/3.png"], (), "only the class 'a'"),
+        (["a/1.png", "a/2.png", "a/3.png", "b/1.png"], (), "class 'b' of data has one picture"),
+        (TWO_CLASSES, ("--model", "resnet51"), "did you mean 'resnet50'"),
+        (TWO_CLASSES, ("--augment", "miror", *SMALL), "did you mean mirror"),
+        (TWO_CLASSES, ("--model", "mlp"), "mlp does classification"),
+        (TWO_CLASSES, ("--model", "lenet5", "--weights", "imagenet"), "lenet5"),
+        (TWO_CLASSES, ("--transfer", "head", *SMALL), "needs pretrained weights"),
+        (TWO_CLASSES, ("--transfer", "architecture", "--weights", "builtin"), "leave out --weights"),
+        (TWO_CLASSES, ("--batch-size", "0"), "--batch-size is 0"),
+        (None, (), "no such file or folder"),
+    ],
+    ids=[
+        "empty",
+        "one class",
+        "one image",
+        "unknown model",
+        "augmentation",
+        "other task",
+        "no weights",
+        "frozen noise",
+        "dropped weights",
+        "batch",
+        "missing",
+    ],
+)
+def test_bad_input_is_one_line(tmp_path, monkeypatch, capfd, files, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    if files is not None:
+        (tmp_path / "data").mkdir()
+    for name in files or ():
+        picture(tmp_path / "data" / name)
+    assert app("train", "--data", "data", *arguments) == 2
+    error = capfd.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: ")
+    assert message in error
+    assert {path.name for path in tmp_path.iterdir()} <= {"data"}
+
+
+def test_broken_picture_is_fatal_with_strict(trained, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    assert app("train", "--data", trained / "photos", "--strict") == 2
+    assert "cut.jpg: a truncated or damaged JPEG (and 1 more like it)" in capfd.readouterr().err
+
+
+def test_unwritable_run_folder(trained, tmp_path, capfd):
+    (tmp_path / "file").touch()
+    assert app("train", "--data", trained / "photos", "--run", tmp_path / "file" / "run") == 2
+    assert "can't write to" in capfd.readouterr().err.splitlines()[-1]
+
+
+def test_unwritable_export_folder(home, tmp_path, capfd):
+    (tmp_path / "file").touch()
+    assert app("export", "--output", tmp_path / "file") == 2
+    assert "can't write the export" in capfd.readouterr().err.splitlines()[-1]
+
+
+def test_weights_of_another_architecture(home, tmp_path, capfd):
+    weights = newest(home) / "model.keras"
+    assert (
+        app("train", "--data", "photos", "--model", "resnet32_cifar", "--weights", weights, "--run", tmp_path / "r")
+        == 2
+    )
+    assert str(weights) in capfd.readouterr().err.splitlines()[-1]
+
+
+def test_changed_data_is_refused(home, tmp_path, capfd):
+    photos = shutil.copytree(home / "photos", tmp_path / "photos")
+    run = shutil.copytree(newest(home), tmp_path / "run")
+    config = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps(config | {"data": str(photos)}))
+    picture(photos / "red" / "new.png")
+    assert app("evaluate", "--run", run) == 2
+    assert "has changed since the run" in capfd.readouterr().err.splitlines()[-1]
+
+
+def test_model_with_code_is_refused(home, tmp_path, capfd):
+    import keras
+
+    run = shutil.copytree(newest(home), tmp_path / "run")
+    keras.Sequential([keras.Input((2,)), keras.layers.Lambda(lambda x: x + 1)]).save(run / "model.keras")
+    assert app("export", "--run", run, "--output", tmp_path / "out") == 2
+    assert "can't load" in capfd.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_network_for_imagenet_weights(home, tmp_path, monkeypatch, capfd):
+    import keras
+
+    def refuse(**arguments):
+        raise Exception("URL fetch failure on https://storage.googleapis.com/x: None -- [Errno -2] Name not known")
+
+    monkeypatch.setattr(keras.applications, "ResNet50", refuse)
+    arguments = ("--data", "photos", "--model", "resnet50", "--image-size", "32", "--run", tmp_path / "run")
+    assert app("train", *arguments, "--weights", "imagenet") == 2
+    assert "ImageNet" in capfd.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", keras_dl.list_models("image classification"))
+def test_every_classifier_fits_the_application(name):
+    """At its default size, with the user's classes, each gives one row of probabilities per picture."""
+    import keras
+
+    size = default_size(name)
+    with keras.StatelessScope(initialize_variables=False):
+        model = create_classifier(name, None, size, 3)
+        assert model.output_shape == (None, 3)
+        assert model.get_layer("predictions") is not None
+    keras.utils.clear_session(free_memory=False)
+
+
+def test_predict_without_pictures(home, capfd):
+    assert app("predict") == 2
+    assert "no pictures given" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("size", [(1, 1), (20_000, 3)])
+def test_extreme_pictures_are_labelled(home, tmp_path, size):
+    picture(tmp_path / "odd.png", size)
+    assert app("predict", tmp_path / "odd.png") == 0
+    assert len((newest(home) / "predictions.jsonl").read_text().splitlines()) == 1
+
+
+@pytest.mark.slow
+def test_several_labels_per_picture(home, tmp_path, monkeypatch):
+    rows = ["file,labels"]
+    for name in CLASSES:
+        rows += [
+            f"{path.relative_to(home / 'photos')},{name}|warm"
+            if name == "red"
+            else f"{path.relative_to(home / 'photos')},{name}"
+            for path in (home / "photos" / name).glob("?.jpg")
+        ]
+    (tmp_path / "table.csv").write_text("\n".join(rows))
+    arguments = ("--data", home / "photos", "--multi-label", tmp_path / "table.csv", "--run", tmp_path / "run")
+    monkeypatch.chdir(tmp_path)
+    assert app("train", *arguments, *SMALL) == 0
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert 0 <= metrics["test"]["mean_average_precision"] <= 1
+    assert (tmp_path / "run" / "labels.txt").read_text().split() == ["blue", "green", "red", "warm"]
+
+
+def start(folder, *argv, **environment):
+    return subprocess.Popen(
+        [sys.executable, "-m", "apps.image_classification", *map(str, argv)],
+        cwd=folder,
+        env=os.environ | environment,
+        stdout=subprocess.DEVNULL,
+        stderr=(folder / f"{argv[-1]}.log").open("a"),
+    )
+
+
+def log(folder):
+    return "\n".join(path.read_text()[-3000:] for path in folder.glob("*.log"))
+
+
+def weights_of(run):
+    import keras
+
+    return keras.models.load_model(run / "model.keras", compile=False).get_weights()
+
+
+@pytest.mark.slow
+def test_killed_run_goes_on_with_resume(trained, tmp_path):
+    arguments = ("--data", trained / "photos", *SMALL, "--augment", "strong", "--no-export")
+    unbroken = start(tmp_path, "train", *arguments, "--run", "unbroken")
+    assert unbroken.wait() == 0, log(tmp_path)
+    killed = start(tmp_path, "train", *arguments, "--run", "killed")
+    while not list(tmp_path.glob("killed/checkpoints/step-*.npz")):
+        assert killed.poll() is None, log(tmp_path)
+        time.sleep(0.05)
+    killed.send_signal(signal.SIGKILL)
+    killed.wait()
+    assert not (tmp_path / "killed" / "model.keras").exists()
+    resumed = start(tmp_path, "train", "--run", "killed", "--resume")
+    assert resumed.wait() == 0, log(tmp_path)
+    for one, other in zip(weights_of(tmp_path / "unbroken"), weights_of(tmp_path / "killed"), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_two_workers_train_as_one_process(trained, tmp_path):
+    import socket
+
+    arguments = ("--data", trained / "photos", *SMALL, "--optimizer", "sgd", "--no-export")
+    single = start(tmp_path, "train", *arguments, "--run", "single")
+    assert single.wait() == 0, log(tmp_path)
+    with socket.socket() as one, socket.socket() as other:
+        one.bind(("127.0.0.1", 0))
+        other.bind(("127.0.0.1", 0))
+        hosts = [f"127.0.0.1:{one.getsockname()[1]}", f"127.0.0.1:{other.getsockname()[1]}"]
+    workers = [
+        start(
+            tmp_path,
+            "train",
+            *arguments,
+            "--run",
+            "pair",
+            TF_CONFIG=json.dumps({"cluster": {"worker": hosts}, "task": {"type": "worker", "index": i}}),
+        )
+        for i in range(2)
+    ]
+    for worker in workers:
+        assert worker.wait() == 0, log(tmp_path)
+    histories = [np.genfromtxt(tmp_path / run / "history.csv", delimiter=",", names=True) for run in ("single", "pair")]
+    np.testing.assert_allclose(histories[0]["loss"], histories[1]["loss"], rtol=1e-4)

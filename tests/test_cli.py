@@ -1,0 +1,174 @@
+"""The command line: subcommands, errors, resume; and the run folder behind it."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import pytest
+import tyro
+
+from keras_dl.cli import Command, Options, TrainingOptions, check_positive, main
+from keras_dl.errors import UserError
+from keras_dl.run import find_run, new_run, save_config, write_json
+
+
+@dataclasses.dataclass(frozen=True)
+class Train(TrainingOptions):
+    data: str = "builtin"
+    size: int | None = None
+    table: Path | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class Predict(Options):
+    images: tyro.conf.Positional[tuple[Path, ...]] = ()
+
+
+@pytest.fixture
+def run():
+    """Runs a command line; returns its exit status and the options it was called with."""
+
+    def call(*argv, action=None):
+        seen = []
+
+        def command(options):
+            """Does it."""
+            seen.append(options)
+            if action:
+                action(options)
+
+        return main("toy", {"train": Command(Train, command), "predict": Command(Predict, command)}, argv), seen
+
+    return call
+
+
+def test_first_command_is_the_default(run):
+    assert run("--size", "3") == (0, [Train(size=3)])
+    assert run() == (0, [Train()])
+
+
+def test_subcommand_with_positionals(run):
+    assert run("predict", "a.jpg", "b.jpg", "--run", "x") == (
+        0,
+        [Predict(run=Path("x"), images=(Path("a.jpg"), Path("b.jpg")))],
+    )
+
+
+def test_unknown_command(run, capsys):
+    assert run("trian") == (2, [])
+    assert capsys.readouterr().err == "error: unknown command 'trian'; choose from train, predict\n"
+
+
+def test_unknown_flag_exits_with_2_and_names_the_nearest(run, capsys):
+    with pytest.raises(SystemExit) as stop:
+        run("--sise", "3")
+    assert stop.value.code == 2
+    assert "--size" in capsys.readouterr().err
+
+
+def test_errors_are_one_line(run, capsys):
+    def fail(options):
+        raise UserError("photos/ is empty; name a folder with one subfolder per class")
+
+    assert run(action=fail)[0] == 2
+    assert capsys.readouterr().err == "error: photos/ is empty; name a folder with one subfolder per class\n"
+
+
+def test_full_disk_is_one_line(run, capsys):
+    def fail(options):
+        raise OSError(28, "No space left on device", "runs/x")
+
+    assert run(action=fail)[0] == 2
+    assert capsys.readouterr().err == "error: No space left on device: runs/x\n"
+
+
+def test_interrupt_exits_with_130(run, capsys):
+    def stop(options):
+        raise KeyboardInterrupt
+
+    assert run(action=stop)[0] == 130
+    assert capsys.readouterr().err.strip() == "stopped"
+
+
+def test_numbers_must_be_positive(run, capsys):
+    def check(options):
+        check_positive(options, "size")
+
+    assert run("--size", "3", action=check)[0] == run(action=check)[0] == 0
+    assert run("--size", "0", action=check)[0] == 2
+    assert capsys.readouterr().err == "error: --size is 0; give more than 0\n"
+
+
+def test_resume_takes_the_stored_options(run, tmp_path):
+    save_config(tmp_path, Train(data="photos", size=64, table=Path("x.csv"), run=tmp_path))
+    assert run("--resume", "--run", str(tmp_path)) == (
+        0,
+        [Train(data="photos", size=64, table=Path("x.csv"), run=tmp_path, resume=True)],
+    )
+
+
+def test_resume_with_another_flag_names_both_values(run, tmp_path, capsys):
+    save_config(tmp_path, Train(size=64, run=tmp_path))
+    assert run("--resume", "--run", str(tmp_path), "--size", "32")[0] == 2
+    error = capsys.readouterr().err
+    assert "--size is 32" in error
+    assert "started with 64" in error
+
+
+def test_resume_sees_a_default_given_by_hand(run, tmp_path, capsys):
+    save_config(tmp_path, Train(data="photos", run=tmp_path))
+    assert run("--resume", "--run", str(tmp_path), "--data", "builtin")[0] == 2
+    assert "--data is builtin" in capsys.readouterr().err
+
+
+def test_resume_needs_a_run(run, tmp_path, capsys):
+    assert run("--resume")[0] == 2
+    assert run("--resume", "--run", str(tmp_path))[0] == 2
+    (tmp_path / "config.json").write_text("{")
+    assert run("--resume", "--run", str(tmp_path))[0] == 2
+    (tmp_path / "config.json").write_text('{"sise": 3}')
+    assert run("--resume", "--run", str(tmp_path))[0] == 2
+    assert capsys.readouterr().err.count("\n") == 4
+
+
+def test_new_runs_never_collide(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    folders = {new_run("toy") for _ in range(3)}
+    assert len(folders) == 3
+    save_config(folders.pop(), Train())
+
+
+def test_a_run_is_not_overwritten(tmp_path):
+    save_config(new_run("toy", tmp_path / "a"), Train())
+    with pytest.raises(UserError, match="already holds a run"):
+        new_run("toy", tmp_path / "a")
+
+
+def test_unwritable_run_folder(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(UserError, match=r"can't write to .*file/run"):
+        new_run("toy", tmp_path / "file" / "run")
+
+
+def test_newest_finished_run(tmp_path, monkeypatch):
+    import os
+
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(UserError, match="no finished run"):
+        find_run("toy")
+    for age, name in ((100, "a"), (300, "b"), (200, "c")):
+        folder = new_run("toy", Path("runs/toy") / name)
+        (folder / "model.keras").touch()
+        os.utime(folder / "model.keras", (1e9 - age, 1e9 - age))
+    new_run("toy", Path("runs/toy/unfinished"))
+    assert find_run("toy") == Path("runs/toy/a")
+    with pytest.raises(UserError, match="holds no finished run"):
+        find_run("toy", Path("runs/toy/unfinished"))
+
+
+def test_json_is_written_whole(tmp_path):
+    write_json(tmp_path / "a.json", {"名": 1})
+    assert json.loads((tmp_path / "a.json").read_text(encoding="utf-8")) == {"名": 1}
+    assert [path.name for path in tmp_path.iterdir()] == ["a.json"]
+    with pytest.raises(UserError, match="can't write"):
+        write_json(tmp_path / "a.json" / "b.json", 1)

@@ -1,0 +1,20 @@
+"""Every architecture's file runs on the JAX backend, which a process chooses when it starts: a second pytest."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from harness import FAMILIES
+
+
+@pytest.mark.slow
+def test_the_smallest_of_each_family_builds_and_runs_on_jax():
+    tests = Path(__file__).parent
+    command = [sys.executable, "-m", "pytest", tests / "test_models.py", "-k", "test_runs", "-p", "no:cacheprovider"]
+    environment = {**os.environ, "KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "PYTEST_ADDOPTS": ""}
+    done = subprocess.run(command, env=environment, cwd=tests.parent, capture_output=True, text=True, timeout=1800)
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
+    assert re.search(rf"\b{len(FAMILIES)} passed", done.stdout)

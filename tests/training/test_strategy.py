@@ -1,0 +1,74 @@
+"""Clusters read from the environment."""
+
+import json
+
+import pytest
+import tensorflow as tf
+
+from keras_dl.errors import UserError
+from keras_dl.training.strategy import cluster_config, expand_counts, expand_nodes, make_strategy
+
+
+def config(hosts, index):
+    return {"cluster": {"worker": hosts}, "task": {"type": "worker", "index": index}}
+
+
+def test_kubernetes_indexed_job():
+    environment = {"JOB_COMPLETION_INDEX": "1", "WORKER_HOSTS": "train-0.train:2222, train-1.train:2222"}
+    assert cluster_config(environment) == config(["train-0.train:2222", "train-1.train:2222"], 1)
+    with pytest.raises(UserError, match="JOB_COMPLETION_INDEX='2' is no index into WORKER_HOSTS"):
+        cluster_config({**environment, "JOB_COMPLETION_INDEX": "2"})
+
+
+def test_slurm_step_keeps_the_order_of_its_tasks():
+    environment = {
+        "SLURM_STEP_NUM_TASKS": "5",
+        "SLURM_STEP_NODELIST": "node[2,10],gpu1",
+        "SLURM_STEP_TASKS_PER_NODE": "2(x2),1",
+        "SLURM_PROCID": "3",
+        "SLURM_JOB_ID": "40123",
+    }
+    hosts = ["node2:20123", "node2:20124", "node10:20123", "node10:20124", "gpu1:20123"]
+    assert cluster_config(environment) == config(hosts, 3)
+    with pytest.raises(UserError, match="SLURM_STEP_NODELIST"):
+        cluster_config({k: v for k, v in environment.items() if k != "SLURM_STEP_NODELIST"})
+    assert cluster_config({"SLURM_STEP_NUM_TASKS": "1"}) is None
+
+
+def test_slurm_short_forms():
+    assert expand_nodes("n[08-10,12],gpu1,a[1-2]-ib") == ["n08", "n09", "n10", "n12", "gpu1", "a1-ib", "a2-ib"]
+    assert expand_counts("3(x2),2,1") == [3, 3, 2, 1]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("{", "TF_CONFIG is not of the form"),
+        ('{"cluster": {}}', "TF_CONFIG is not of the form"),
+        (json.dumps(config(["a:1", "b:1"], 2)), "there is no task worker 2"),
+        (json.dumps(config(["a", "b:1"], 0)), "addresses are host:port"),
+        (json.dumps({"cluster": {"ps": ["a:1"]}, "task": {"type": "ps", "index": 0}}), "other than chief and worker"),
+    ],
+)
+def test_bad_tf_config_is_one_line(text, message):
+    with pytest.raises(UserError, match=message) as error:
+        cluster_config({"TF_CONFIG": text})
+    assert "\n" not in str(error.value)
+
+
+def test_strategies_of_one_machine(monkeypatch):
+    for name in ("TF_CONFIG", "WORKER_HOSTS", "SLURM_STEP_NUM_TASKS"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: [])
+    monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: ["one"] if kind == "CPU" else [])
+    assert make_strategy("auto").num_replicas_in_sync == make_strategy("single").num_replicas_in_sync == 1
+    # A cluster of one is no cluster.
+    monkeypatch.setenv("TF_CONFIG", json.dumps(config(["127.0.0.1:2222"], 0)))
+    assert not isinstance(make_strategy("auto"), tf.distribute.MultiWorkerMirroredStrategy)
+    monkeypatch.delenv("TF_CONFIG")
+    with pytest.raises(UserError, match="--strategy mirrored: there is no GPU"):
+        make_strategy("mirrored")
+    with pytest.raises(UserError, match="--strategy multiworker: no cluster found"):
+        make_strategy("multiworker")
+    with pytest.raises(UserError, match="--strategy tpu: choose from auto"):
+        make_strategy("tpu")
