@@ -121,7 +121,7 @@ def say_skipped(images: ImageSet, most: int = 10) -> None:
     for name, reason in images.skipped[:most]:
         print(f"skipped {name}: {reason}")
     if images.skipped:
-        print(f"skipped {len(images.skipped):,} in all" + ("" if len(images.skipped) <= most else f", {most} shown"))
+        print(f"skipped {images.skipped_files:,} in all" + ("" if len(images.skipped) <= most else f", {most} shown"))
 
 
 def fingerprint(images: ImageSet) -> dict[str, str | int]:
