@@ -168,6 +168,7 @@ def growth(model: keras.Model, variant: str, keep: Sequence[str] | None = NET_A_
     parameters=2_354_986,
     small={"num_classes": 5},
     stages=tuple(f"block{block}_relu2" for block in range(1, 6)),
+    builtin=("vgg13_cifar",),
 )
 def vgg13_cifar(
     include_top: bool = True,
