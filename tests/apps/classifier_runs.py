@@ -1,0 +1,67 @@
+"""How the tests run the image classifier, and the photos they give it."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import tensorflow as tf
+from PIL import Image
+
+from apps.image_classification import APPLICATION, COMMANDS
+from keras_dl import cli
+
+CLASSES = ("blue", "green", "red")
+SIZE = ("--weights", "none", "--image-size", "16", "--batch-size", "8")
+SMALL = ("--model", "resnet20_cifar", *SIZE, "--epochs", "2")
+
+
+def app(*argv):
+    return cli.main(APPLICATION, COMMANDS, [str(word) for word in argv])
+
+
+def start(folder, *argv, before="", **environment):
+    """The application in a process of its own, after some lines of Python if there are any."""
+    command = ["-m", "apps.image_classification"]
+    if before:
+        command = ["-c", f"{before}\nimport runpy\nrunpy.run_module('apps.image_classification', run_name='__main__')"]
+    return subprocess.Popen(
+        [sys.executable, *command, *map(str, argv)],
+        cwd=folder,
+        env=os.environ | environment,
+        stdout=subprocess.DEVNULL,
+        stderr=(folder / f"{argv[-1]}.log").open("a"),
+    )
+
+
+def log(folder):
+    return "\n".join(path.read_text()[-3000:] for path in folder.glob("*.log"))
+
+
+def paint(folder, per_class=10, size=24, classes=CLASSES, seed=0):
+    """Noisy pictures of one colour per class."""
+    random = np.random.default_rng(seed)
+    for channel, name in enumerate(classes):
+        (folder / name).mkdir(parents=True)
+        for i in range(per_class):
+            pixels = random.integers(0, 120, (size, size, 3))
+            pixels[..., channel] += 100
+            Image.fromarray(pixels.astype("uint8")).save(folder / name / f"{i}.jpg", quality=95)
+    return folder
+
+
+def predictions(run):
+    """What `predict` wrote: labels with their probabilities, best first, for each picture."""
+    return [json.loads(line)["labels"] for line in (run / "predictions.jsonl").read_text().splitlines()]
+
+
+def assert_export_agrees(version, pictures, found, atol):
+    """The export labels these picture files as `predict` did."""
+    served = tf.saved_model.load(str(version))
+    outputs = served.signatures["serving_default"](
+        image_bytes=tf.constant([picture.read_bytes() for picture in pictures])
+    )
+    for labels, classes, scores in zip(found, outputs["classes"].numpy(), outputs["scores"].numpy(), strict=True):
+        assert [name.decode() for name in classes] == list(labels)
+        np.testing.assert_allclose(scores, list(labels.values()), atol=atol)
