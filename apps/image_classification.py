@@ -193,7 +193,7 @@ def create_classifier(
 
     Args:
         name: an architecture.
-        weights: None, `"imagenet"`, `"builtin"` or a file.
+        weights: None, `"imagenet"` or `"builtin"` (below a new head), or a file (whose head stays, if it fits).
         image_size: pixels a side.
         num_classes: of the user's data.
         multi_label: a sigmoid per class instead of one softmax.
@@ -208,7 +208,22 @@ def create_classifier(
     model = keras_dl.create_model(name, weights=weights, **arguments)
     if len(model.output_shape) > 2:  # a convolutional classifier: a map of scores unless it is pooled
         model = keras_dl.create_model(name, weights=weights, pooling="max", **arguments)
+    if weights in ("imagenet", "builtin"):  # classes of their own, even where there are as many
+        head = model.get_layer("predictions")
+        head.kernel.assign(head.kernel_initializer(head.kernel.shape))
+        head.bias.assign(head.bias_initializer(head.bias.shape))
     return model
+
+
+def initial_weights(options: Train, images: ImageSet) -> list[np.ndarray]:
+    """The pretrained weights under a head that the seed draws."""
+    import keras
+
+    keras.utils.set_random_seed(options.seed)
+    classes = len(images.class_names)
+    return create_classifier(
+        options.model, options.weights, options.image_size, classes, images.multi_label
+    ).get_weights()
 
 
 def settle(options: Train, images: ImageSet) -> tuple[Train, list[np.ndarray] | None]:
@@ -243,8 +258,8 @@ def settle(options: Train, images: ImageSet) -> tuple[Train, list[np.ndarray] | 
     initial = None
     if weights != "none":
         try:
-            model = create_classifier(name, weights, size, len(images.class_names), images.multi_label)
-            initial = model.get_weights()
+            settled = dataclasses.replace(options, model=name, image_size=size, weights=weights)
+            initial = initial_weights(settled, images)
         except UserError as error:
             if not automatic:
                 raise
@@ -289,11 +304,7 @@ def train(options: Train) -> None:
             check_unchanged(images, options.run)
             folder = options.run
             if options.weights != "none" and not any(folder.glob("checkpoints/step-*.npz")):
-                classes = len(images.class_names)
-                model = create_classifier(
-                    options.model, options.weights, options.image_size, classes, images.multi_label
-                )
-                initial = model.get_weights()
+                initial = initial_weights(options, images)
         else:
             options, initial = settle(options, images)
             folder = run.new_run(APPLICATION, options.run) if chief else options.run
@@ -362,7 +373,7 @@ def fit_classifier(
             metrics=[accuracy("accuracy")],
         )
         stages = model_info(options.model).stages
-        thaw = steps_per_epoch * options.epochs // (2 * len(stages)) if stages else 0
+        thaw = steps_per_epoch * options.epochs // (4 * len(stages)) if stages else 0
         training.prepare_transfer(model, options.transfer, stages, steps_per_stage=thaw)
         print(f"{model.count_params():,} parameters, {steps_per_epoch:,} steps an epoch")
         return model

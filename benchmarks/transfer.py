@@ -44,7 +44,7 @@ def compiled(way: str, size: int, classes: int, steps: int) -> keras.Model:
     optimizer = training.make_optimizer(Train.optimizer, rate, weight_decay=Train.weight_decay)
     model.compile(optimizer, "categorical_crossentropy")
     stages = model_info(MODEL).stages
-    training.prepare_transfer(model, way, stages, steps_per_stage=steps // (2 * len(stages)))
+    training.prepare_transfer(model, way, stages, steps_per_stage=steps // (4 * len(stages)))
     return model
 
 
@@ -88,15 +88,17 @@ def compare(title: str, images, per_class: int, size: int, augment: str, seconds
         )
         row = f"| `{way}` | {steps} | {results[way].mean():.1%} ± {results[way].std(ddof=1):.1%} |"
         gain = results[way] - results["architecture"]
-        error = gain.std(ddof=1) / np.sqrt(seeds)
-        row += " | |" if way == "architecture" else f" {gain.mean():+.1%} | {gain.mean() / error:+.1f} |"
+        if way == "architecture":
+            row += " | |"
+        else:
+            row += f" {gain.mean():+.1%} | {gain.mean() / (gain.std(ddof=1) / np.sqrt(seeds)):+.1f} |"
         print(row, flush=True)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--faces", type=Path, help="folder with one subfolder of pictures per person")
-    parser.add_argument("--seconds", type=float, default=20, help="of training, for each way and seed")
+    parser.add_argument("--seconds", type=float, default=10, help="of training, for each way and seed")
     parser.add_argument("--seeds", type=int, default=5)
     options = parser.parse_args()
     compare("Digits", read_images("builtin"), 10, 32, "crop", options.seconds, options.seeds)
