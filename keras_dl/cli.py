@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -90,6 +91,18 @@ def parse(application: str, commands: Mapping[str, Command], argv: Sequence[str]
                 raise UserError(f"--{flag} is {new}, but the run in {options.run} was started with {old}; leave it out")
         options = stored
     return command, options
+
+
+def command_line(application: str, options: TrainingOptions) -> str:
+    """The command that trains with these options: what is not given has its default."""
+    words = ["python", "-m", f"apps.{application}", "train"]
+    for field in dataclasses.fields(options):
+        value, flag = getattr(options, field.name), "--" + field.name.replace("_", "-")
+        if value is True or value is False:
+            words += [] if value == field.default else [flag if value else f"--no-{flag[2:]}"]
+        elif value != field.default:
+            words += [flag, *map(str, value if isinstance(value, tuple) else (value,))]
+    return shlex.join(words)
 
 
 def main(application: str, commands: Mapping[str, Command], argv: Sequence[str] | None = None) -> int:

@@ -36,11 +36,12 @@ def _stages(model: keras.Model) -> tuple[str, ...]:
     """The stages of the architecture that the model is of, or () if it is of none that has any.
 
     Its name tells, unless the model was given one of its own: then its layers do, which a stored model keeps.
+    An architecture without stages of its own may be built on a backbone that has some; its name tells so too.
     """
     position = {layer.name: i for i, layer in enumerate(model.layers)}
     known = {name: model_info(name).stages for name in list_models()}
-    fitting = {name: stages for name, stages in known.items() if stages and position.keys() >= set(stages)}
+    fitting = {name: stages for name, stages in known.items() if position.keys() >= set(stages)}
     if model.name in fitting:
         return fitting[model.name]
     # A deep variant has the layers that end a shallower one's stages too; its own lie deeper.
-    return max(fitting.values(), key=lambda stages: sorted(position[name] for name in stages)[::-1], default=())
+    return max(fitting.values(), key=lambda stages: sorted(position[name] for name in stages)[::-1])

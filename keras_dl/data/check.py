@@ -104,6 +104,7 @@ def checked_image_set(
         source=source,
         names=tuple(names[i] for i in checked.kept),
         skipped=checked.skipped,
+        skipped_files=len(checked.skipped),
         common_size=checked.common_size,
     )
 

@@ -48,17 +48,19 @@ def read_class_folders(root: Path, strict: bool = False) -> ImageSet:
     pictures = [_pictures(found) for found in files]
     for folder, all_files, found in zip(folders, files, pictures, strict=True):
         if not found:
-            unread = _unread(all_files)
+            unread, _ = _unread(all_files)
             but = f" that can be read, but {unread[0][0]}: {unread[0][1]}" if unread else ": add some"
             raise UserError(f"class folder {folder} has no pictures{but}, or remove it")
-    unread = _unread(itertools.chain(*files))
+    unread, unread_files = _unread(itertools.chain(*files))
     if unread and strict:
         raise UserError(f"{root} has {unread[0][0]}: {unread[0][1]}; or leave out --strict to skip them")
     names = [str(path) for found in pictures for path in found]
     labels = np.repeat(np.arange(len(folders), dtype="int32"), [len(found) for found in pictures])
     class_names = [folder.name for folder in folders]
     images = checked_image_set(names, labels, class_names, names=names, source=str(root), strict=strict)
-    return dataclasses.replace(images, skipped=(*unread, *images.skipped))
+    return dataclasses.replace(
+        images, skipped=(*unread, *images.skipped), skipped_files=unread_files + images.skipped_files
+    )
 
 
 def read_pictures(paths: Iterable[Path], strict: bool = False) -> ImageSet:
@@ -101,14 +103,14 @@ def _pictures(files: Iterable[Path]) -> list[Path]:
     return [path for path in files if path.suffix.lower() in SUFFIXES]
 
 
-def _unread(files: Iterable[Path]) -> list[tuple[str, str]]:
-    """What lies among the pictures and may be one of an unknown format: count per suffix, and the mend."""
+def _unread(files: Iterable[Path]) -> tuple[list[tuple[str, str]], int]:
+    """What lies among the pictures and may be one of an unknown format: count per suffix and the mend, and how many."""
     counts = Counter(path.suffix.lower() for path in files)
+    for suffix in SUFFIXES | _NO_PICTURES:
+        del counts[suffix]
     unread = []
     for suffix, count in counts.most_common():
-        if suffix in SUFFIXES | _NO_PICTURES:
-            continue
         name = f"{count:,} {suffix} file{'s'[: count != 1]}" if suffix else f"{count:,} files without a suffix"
         heic = suffix in (".heic", ".heif")
         unread.append((name, "convert to JPEG" if heic else "no known picture format, convert to JPEG or remove"))
-    return unread
+    return unread, counts.total()

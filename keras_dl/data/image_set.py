@@ -18,7 +18,8 @@ class ImageSet:
         class_names: the classes in the order of their indices; empty where the pictures have no labels.
         source: what they were read from, as the user would name it.
         names: what messages call each picture.
-        skipped: name and reason of every picture that could not be read; files of unknown formats count by suffix.
+        skipped: name and reason of every picture that could not be read; files of unknown formats share one by suffix.
+        skipped_files: how many files these are.
         common_size: the longer side in pixels if all pictures share one size of at most 96 pixels, or None.
     """
 
@@ -28,6 +29,7 @@ class ImageSet:
     source: str
     names: tuple[str, ...]
     skipped: tuple[tuple[str, str], ...] = ()
+    skipped_files: int = 0
     common_size: int | None = None
 
     def __len__(self) -> int:

@@ -1,40 +1,18 @@
-"""The application as its user runs it: train, evaluate, predict, export, resume, bad input."""
+"""The application as its user runs it: train, evaluate, predict, export, bad input."""
 
 import json
 import os
 import shutil
-import signal
-import subprocess
-import sys
-import time
 
-import numpy as np
 import pytest
+from classifier_runs import APPLICATION, CLASSES, SMALL, app, assert_export_agrees, paint, predictions
 from PIL import Image
 
 import keras_dl
-from apps.image_classification import APPLICATION, COMMANDS, Train, create_classifier, default_size, trained_by
+from apps.image_classification import Train, create_classifier, default_size
 from keras_dl import cli
 
-CLASSES = ("blue", "green", "red")
 TWO_CLASSES = [f"{name}/{i}.png" for name in "ab" for i in range(3)]
-SMALL = ("--model", "resnet20_cifar", "--weights", "none", "--image-size", "16", "--batch-size", "8", "--epochs", "2")
-
-
-def app(*argv):
-    return cli.main(APPLICATION, COMMANDS, [str(word) for word in argv])
-
-
-def paint(folder, per_class=10, size=24, classes=CLASSES):
-    """Noisy pictures of one colour per class."""
-    random = np.random.default_rng(0)
-    for channel, name in enumerate(classes):
-        (folder / name).mkdir(parents=True)
-        for i in range(per_class):
-            pixels = random.integers(0, 120, (size, size, 3))
-            pixels[..., channel] += 100
-            Image.fromarray(pixels.astype("uint8")).save(folder / name / f"{i}.jpg", quality=95)
-    return folder
 
 
 @pytest.fixture(scope="module")
@@ -84,20 +62,11 @@ def test_run_folder(home):
     }
 
 
-def test_export_agrees_with_predict(home, capfd):
-    import tensorflow as tf
-
+def test_export_agrees_with_predict(home):
     pictures = sorted((home / "photos" / "blue").glob("*.jpg"))[:7]
     assert app("predict", *pictures) == 0
-    lines = (newest(home) / "predictions.jsonl").read_text().splitlines()
-    served = tf.saved_model.load(str(home / "saved_models" / APPLICATION / "1"))
-    outputs = served.signatures["serving_default"](
-        image_bytes=tf.constant([picture.read_bytes() for picture in pictures])
-    )
-    for line, classes, scores in zip(lines, outputs["classes"].numpy(), outputs["scores"].numpy(), strict=True):
-        labels = json.loads(line)["labels"]
-        assert [name.decode() for name in classes] == list(labels)
-        np.testing.assert_allclose(scores, list(labels.values()), atol=1e-5)
+    version = home / "saved_models" / APPLICATION / "1"
+    assert_export_agrees(version, pictures, predictions(newest(home)), atol=1e-5)
 
 
 def test_predict_names_what_it_skips(home, capfd):
@@ -105,7 +74,7 @@ def test_predict_names_what_it_skips(home, capfd):
     printed = capfd.readouterr().out
     assert "skipped photos/red/text.jpg: not a picture" in printed
     assert "skipped photos/red/cut.jpg: a truncated or damaged JPEG" in printed
-    assert len((newest(home) / "predictions.jsonl").read_text().splitlines()) == 30
+    assert len(predictions(newest(home))) == 30
 
 
 def test_rotated_photo_and_its_upright_copy_get_one_answer(home, tmp_path):
@@ -116,8 +85,7 @@ def test_rotated_photo_and_its_upright_copy_get_one_answer(home, tmp_path):
     upright.save(tmp_path / "upright.png")
     turned.save(tmp_path / "turned.png", exif=exif)
     assert app("predict", tmp_path / "upright.png", tmp_path / "turned.png") == 0
-    lines = (newest(home) / "predictions.jsonl").read_text().splitlines()
-    one, other = (json.loads(line)["labels"] for line in lines)
+    one, other = predictions(newest(home))
     assert one == other
 
 
@@ -144,7 +112,7 @@ def test_export_counts_versions(home):
 
 def test_command_of_a_run():
     options = Train(data="my photos", strict=True, export=False, epochs=3)
-    assert trained_by(options) == (
+    assert cli.command_line(APPLICATION, options) == (
         "python -m apps.image_classification train --data 'my photos' --strict --epochs 3 --no-export"
     )
 
@@ -278,7 +246,7 @@ def test_predict_without_pictures(home, capfd):
 def test_extreme_pictures_are_labelled(home, tmp_path, size):
     picture(tmp_path / "odd.png", size)
     assert app("predict", tmp_path / "odd.png") == 0
-    assert len((newest(home) / "predictions.jsonl").read_text().splitlines()) == 1
+    assert len(predictions(newest(home))) == 1
 
 
 @pytest.mark.slow
@@ -298,69 +266,3 @@ def test_several_labels_per_picture(home, tmp_path, monkeypatch):
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert 0 <= metrics["test"]["mean_average_precision"] <= 1
     assert (tmp_path / "run" / "labels.txt").read_text().split() == ["blue", "green", "red", "warm"]
-
-
-def start(folder, *argv, **environment):
-    return subprocess.Popen(
-        [sys.executable, "-m", "apps.image_classification", *map(str, argv)],
-        cwd=folder,
-        env=os.environ | environment,
-        stdout=subprocess.DEVNULL,
-        stderr=(folder / f"{argv[-1]}.log").open("a"),
-    )
-
-
-def log(folder):
-    return "\n".join(path.read_text()[-3000:] for path in folder.glob("*.log"))
-
-
-def weights_of(run):
-    import keras
-
-    return keras.models.load_model(run / "model.keras", compile=False).get_weights()
-
-
-@pytest.mark.slow
-def test_killed_run_goes_on_with_resume(trained, tmp_path):
-    arguments = ("--data", trained / "photos", *SMALL, "--augment", "strong", "--no-export")
-    unbroken = start(tmp_path, "train", *arguments, "--run", "unbroken")
-    assert unbroken.wait() == 0, log(tmp_path)
-    killed = start(tmp_path, "train", *arguments, "--run", "killed")
-    while not list(tmp_path.glob("killed/checkpoints/step-*.npz")):
-        assert killed.poll() is None, log(tmp_path)
-        time.sleep(0.05)
-    killed.send_signal(signal.SIGKILL)
-    killed.wait()
-    assert not (tmp_path / "killed" / "model.keras").exists()
-    resumed = start(tmp_path, "train", "--run", "killed", "--resume")
-    assert resumed.wait() == 0, log(tmp_path)
-    for one, other in zip(weights_of(tmp_path / "unbroken"), weights_of(tmp_path / "killed"), strict=True):
-        np.testing.assert_allclose(one, other, atol=1e-6)
-
-
-@pytest.mark.slow
-def test_two_workers_train_as_one_process(trained, tmp_path):
-    import socket
-
-    arguments = ("--data", trained / "photos", *SMALL, "--optimizer", "sgd", "--no-export")
-    single = start(tmp_path, "train", *arguments, "--run", "single")
-    assert single.wait() == 0, log(tmp_path)
-    with socket.socket() as one, socket.socket() as other:
-        one.bind(("127.0.0.1", 0))
-        other.bind(("127.0.0.1", 0))
-        hosts = [f"127.0.0.1:{one.getsockname()[1]}", f"127.0.0.1:{other.getsockname()[1]}"]
-    workers = [
-        start(
-            tmp_path,
-            "train",
-            *arguments,
-            "--run",
-            "pair",
-            TF_CONFIG=json.dumps({"cluster": {"worker": hosts}, "task": {"type": "worker", "index": i}}),
-        )
-        for i in range(2)
-    ]
-    for worker in workers:
-        assert worker.wait() == 0, log(tmp_path)
-    histories = [np.genfromtxt(tmp_path / run / "history.csv", delimiter=",", names=True) for run in ("single", "pair")]
-    np.testing.assert_allclose(histories[0]["loss"], histories[1]["loss"], rtol=1e-4)

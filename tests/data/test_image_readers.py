@@ -132,6 +132,9 @@ def test_files_of_unknown_formats_are_counted(tmp_path):
     assert images.skipped == (
         ("3 .heic files", "convert to JPEG"), ("1 .psd file", "no known picture format, convert to JPEG or remove")
     )  # fmt: skip
+    assert images.skipped_files == 4
+    (root / "bee" / "text.jpg").write_text("hello")
+    assert read_images(root).skipped_files == 5
     assert "3 .heic files: convert to JPEG; or leave out --strict" in refused(root, strict=True)
     for file in (root / "ant").glob("*.jpg"):
         file.unlink()

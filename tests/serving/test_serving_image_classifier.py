@@ -31,6 +31,7 @@ def picture(form, width, height, seed, **options):
 def classifier(tmp_path_factory):
     """The version folder, pictures, and what the run's model says of their pixels in this process."""
     folder = tmp_path_factory.mktemp("run")
+    keras.utils.set_random_seed(0)
     model = keras_dl.create_model("resnet20_cifar", num_classes=len(LABELS))
     turned = Image.Exif()
     turned[0x0112] = 6
@@ -40,10 +41,12 @@ def classifier(tmp_path_factory):
         picture("WEBP", 80, 60, 2, lossless=True),
     ]
     pixels = decode(pictures)
-    # Centred and scaled, so that an untrained net tells these pictures apart.
+    # Each class's score is centred and scaled, so that an untrained net tells these pictures apart. Not each
+    # feature: one that is dead has no scale.
     head = model.get_layer("predictions")
     features = keras.Model(model.input, head.input)(pixels).numpy()
-    kernel = np.random.default_rng(0).normal(0, 0.2, head.kernel.shape) / features.std(0)[:, None]
+    kernel = np.random.default_rng(0).normal(size=head.kernel.shape)
+    kernel /= (features @ kernel).std(0)
     head.set_weights([kernel, -features.mean(0) @ kernel])
     model.save(folder / "model.keras")
     run.write_text(folder / "labels.txt", "\n".join(LABELS) + "\n")
