@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import io
 import sys
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -143,14 +143,12 @@ class Export(cli.Options):
 def read_data(options: Train, source: str | None = None) -> ImageSet:
     """The pictures to learn from, with what was skipped said."""
     from keras_dl.data.faces import read_faces
+    from keras_dl.data.provenance import say_skipped
 
     images = read_faces(source or options.data, labels=options.conditional, strict=options.strict)
     classes = f" of {len(images.class_names)} classes" if images.class_names else ""
     print(f"{len(images):,} pictures{classes} from {images.source}")
-    for name, reason in images.skipped[:10]:
-        print(f"skipped {name}: {reason}")
-    if len(images.skipped) > 10:
-        print(f"skipped {len(images.skipped):,} in all, 10 shown")
+    say_skipped(images)
     return images
 
 
@@ -202,7 +200,7 @@ def game_stream(images: ImageSet, options: Train, channels: int, start_step: int
         values = {
             "images": pixels if channels == 3 else tf.reduce_mean(pixels, -1, keepdims=True),
             "latent": tf.random.stateless_normal((size, options.latent_dim), seed),
-            "chances": tf.random.stateless_uniform((size, DRAWN), seed + [1, 0]),
+            "chances": tf.random.stateless_uniform((size, DRAWN), [options.seed + 1, step]),
         }
         return values | ({"classes": tf.argmax(targets, -1, tf.int32)} if options.conditional else {})
 
@@ -240,7 +238,9 @@ def settle(options: Train, count: int) -> Train:
     if options.label_smoothing and not objective.smoothing:
         raise UserError(f"--label-smoothing: {options.objective} has no labels to smooth; leave it out")
     if objective.penalty and options.normalization == "batch":
-        raise UserError(f"--normalization batch: {options.objective} penalises each example's own gradient; choose layer")
+        raise UserError(
+            f"--normalization batch: {options.objective} penalises each example's own gradient; choose layer"
+        )
     return settled
 
 
@@ -276,25 +276,13 @@ def create_gan(options: Train, channels: int, classes: int) -> Adversarial:
 
 
 def load_gan(folder: Path) -> tuple[Adversarial, tuple[str, ...]]:
-    """The model of a run, and its class names, if it was conditional.
-
-    Raises:
-        UserError: if the file is damaged.
-    """
-    import keras
-
-    import keras_dl.generative.adversarial as adversarial
+    """The model of a run, and its class names, if it was conditional."""
+    # Importing the file makes its class known to Keras.
+    import keras_dl.generative.adversarial  # noqa: F401
+    from keras_dl.training import load_model
 
     labels = folder / "labels.txt"
-    names = tuple(labels.read_text(encoding="utf-8").splitlines()) if labels.exists() else ()
-    try:
-        model = keras.models.load_model(folder / "model.keras", compile=False)
-    except (ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"can't load {folder / 'model.keras'} ({reason}); train again") from error
-    if not isinstance(model, adversarial.Adversarial):
-        raise UserError(f"{folder / 'model.keras'} is no adversarial model; name another --run")
-    return model, names
+    return load_model(folder / "model.keras"), run.read_lines(labels) if labels.exists() else ()
 
 
 def latent_vectors(seeds: tf.Tensor, numbers: tf.Tensor, latent_dim: int) -> tf.Tensor:
@@ -359,6 +347,7 @@ def train(options: Train) -> None:
         options, "steps", "every", "batch_size", "size", "width", "latent_dim", "learning_rate", "critic_steps"
     )
     from keras_dl import training
+    from keras_dl.data import provenance
     from keras_dl.data.faces import hold_back
     from keras_dl.training.replicas import is_chief, worker_count
 
@@ -370,14 +359,14 @@ def train(options: Train) -> None:
         images = read_data(options)
         learned, held = hold_back(images, HELD_BACK, options.seed)
         if options.resume:
-            run.check_unchanged(images, options.run)
+            provenance.check_unchanged(images, options.run)
             folder = options.run
         else:
             options = settle(options, len(images))
             folder = run.new_run(APPLICATION, options.run) if chief else options.run
             if chief:
                 run.save_config(folder, options)
-                run.write_json(folder / "data.json", run.fingerprint(images))
+                provenance.remember(images, folder)
                 if images.class_names:
                     run.write_text(folder / "labels.txt", "\n".join(images.class_names) + "\n")
         fit_gan(options, learned, held, folder, strategy)
@@ -513,7 +502,7 @@ def evaluate_and_draw(
     from keras_dl.generative import metrics
 
     net = FeatureNet(features or options.features)
-    channels = model.output_shape[-1]
+    channels = model.generator.output_shape[-1]
     real, known = pixels_of(compared, options, channels), pixels_of(learned, options, channels, most=5000)
     made = make_faces(model, count or max(SHOWN, len(real)), options.seed + 1, learned.class_names)
     (real_features, _), (made_features, answers) = net(real), net(made)
@@ -542,6 +531,7 @@ def evaluate_and_draw(
 def evaluate(options: Evaluate) -> None:
     """Measures how near a run's samples are to real pictures."""
     cli.check_positive(options, "count")
+    from keras_dl.data import provenance
     from keras_dl.data.faces import hold_back
 
     folder = run.find_run(APPLICATION, options.run)
@@ -549,7 +539,7 @@ def evaluate(options: Evaluate) -> None:
     trained = run.load_config(folder, Train)
     model, _ = load_gan(folder)
     images = read_data(trained)
-    run.check_unchanged(images, folder)
+    provenance.check_unchanged(images, folder)
     learned, compared = hold_back(images, HELD_BACK, trained.seed)
     pictures = folder / "plots"
     if options.data is not None:
@@ -558,7 +548,7 @@ def evaluate(options: Evaluate) -> None:
     values = evaluate_and_draw(
         model, trained, learned, compared, folder, pictures, count=options.count, features=options.features
     )
-    run.write_json(folder / "metrics.json", run.load_metrics(folder) | {options.data or "held_back": values})
+    run.write_json(folder / "metrics.json", run.read_metrics(folder) | {options.data or "held_back": values})
     print(f"pictures: {pictures}")
 
 
@@ -604,6 +594,7 @@ def interpolate(options: Interpolate) -> None:
     from PIL import Image
 
     from keras_dl import plots
+    from keras_dl.plots.images import as_picture
 
     folder = run.find_run(APPLICATION, options.run)
     print(f"run: {folder}")
@@ -614,9 +605,10 @@ def interpolate(options: Interpolate) -> None:
     made = np.asarray(model(inputs_of(model, between, ids), training=False))
     path = folder / "plots" / f"interpolation-{options.first}-{options.last}.png"
     plots.interpolation_strip(made, f"From seed {options.first} to {options.last}", path=path)
-    frames = [Image.fromarray(plots.as_picture(picture)).resize((256, 256)) for picture in (*made, *made[-2:0:-1])]
-    with run.beside(path.with_suffix(".gif")) as temporary:
-        frames[0].save(temporary, "GIF", save_all=True, append_images=frames[1:], duration=120, loop=0)
+    frames = [Image.fromarray(as_picture(picture)).resize((256, 256)) for picture in (*made, *made[-2:0:-1])]
+    buffer = io.BytesIO()
+    frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:], duration=120, loop=0)
+    run.write_bytes(path.with_suffix(".gif"), buffer.getvalue())
     print(f"strip: {path}\nanimation: {path.with_suffix('.gif')}")
 
 
@@ -647,14 +639,15 @@ def project(options: Project) -> None:
     print(f"run: {folder}")
     trained = run.load_config(folder, Train)
     model, names = load_gan(folder)
-    target = pixels_of(read_pictures([options.image], strict=True), trained, model.output_shape[-1])
+    target = pixels_of(read_pictures([options.image], strict=True), trained, model.generator.output_shape[-1])
     ids = class_ids(names, options.label or (names[0] if names else None), STARTS)
     latent, found, distance = nearest_latent(model, target, ids, options.steps, options.seed)
     path = folder / "plots" / f"projection-{options.image.stem}.png"
     plots.projection(target[0], found, distance, path=path)
     write_picture(path.with_name(f"projected-{options.image.stem}.png"), found)
-    with run.beside(path.with_suffix(".npy")) as temporary, temporary.open("wb") as file:
-        np.save(file, latent)
+    buffer = io.BytesIO()
+    np.save(buffer, latent)
+    run.write_bytes(path.with_suffix(".npy"), buffer.getvalue())
     print(f"off by {distance:.1f} levels a pixel\npicture: {path}\nlatent vector: {path.with_suffix('.npy')}")
 
 
@@ -717,16 +710,14 @@ def export_gan(folder: Path, output: Path) -> Path:
 
     model, names = load_gan(folder)
     trained = run.load_config(folder, Train)
-    latent_dim, shape = model.latent_dim, model.output_shape[1:]
+    latent_dim, shape = model.latent_dim, model.generator.output_shape[1:]
     example = tf.io.encode_png(np.full(shape, 127, "uint8")).numpy()
     text = {"classes": tf.TensorSpec([None], tf.string)} if names else {}
     label = {"classes": [names[0]]} if names else {}
 
     def numbers(classes: tf.Tensor) -> tf.Tensor:
         found = tf.equal(classes[:, None], tf.constant(names)[None])
-        known = tf.debugging.assert_equal(
-            tf.reduce_any(found, 1), True, f"classes must be among {', '.join(names)}"
-        )
+        known = tf.debugging.assert_equal(tf.reduce_any(found, 1), True, f"classes must be among {', '.join(names)}")
         with tf.control_dependencies([known]):
             return tf.argmax(found, 1, tf.int32)
 
@@ -775,8 +766,8 @@ def export_gan(folder: Path, output: Path) -> Path:
         card=ModelCard(
             model=f"{model.name}, {trained.objective}",
             data=trained.data,
-            metrics=run.load_metrics(folder),
-            command=cli.command_line(APPLICATION, "train", trained),
+            metrics=run.read_metrics(folder),
+            command=cli.command_line(APPLICATION, trained),
         ),
         folder=output / APPLICATION,
         assets={"labels.txt": "\n".join(names) + "\n"} if names else None,

@@ -91,7 +91,9 @@ def nearest_pictures(
 def projection(target: np.ndarray, found: np.ndarray, distance: float) -> Figure:
     """A picture beside the nearest one that a generator can make."""
     figure, grid = image_grid(1, 2, "The nearest that the generator can make", caption_lines=1, cell=CELL * 1.3)
-    for axes, image, text in zip(grid[0], (target, found), ("given", f"made, off by {distance:.3g} levels"), strict=True):
+    for axes, image, text in zip(
+        grid[0], (target, found), ("given", f"made, off by {distance:.3g} levels"), strict=True
+    ):
         show(axes, image)
         caption(axes, 0, text, color=GREY)
     return figure

@@ -46,9 +46,7 @@ PAPER = {  # what judge and maker minimise, as printed in the papers
     "reverse_kl": f_gan(lambda v: -tf.exp(-v), lambda t: -1 - tf.math.log(-t)),
     "pearson": f_gan(lambda v: v, lambda t: t**2 / 4 + t),
     "hellinger": f_gan(lambda v: 1 - tf.exp(-v), lambda t: t / (1 - t)),
-    "jensen_shannon": f_gan(
-        lambda v: LOG2 - tf.math.log(1 + tf.exp(-v)), lambda t: -tf.math.log(2 - tf.exp(t))
-    ),
+    "jensen_shannon": f_gan(lambda v: LOG2 - tf.math.log(1 + tf.exp(-v)), lambda t: -tf.math.log(2 - tf.exp(t))),
 }
 
 

@@ -73,7 +73,9 @@ def draw_face(side: int, random: np.random.Generator, glasses: bool) -> Image.Im
     if glasses:
         pen.line([(turn - apart + 0.09, level), (turn + apart - 0.09, level)], 0.02, LINE)
     nose = level + random.uniform(0.12, 0.15)
-    pen.line([(turn * 1.3, level + 0.05), (turn * 1.6 + 0.02, nose), (turn * 1.3 - 0.02, nose)], 0.018, shade(skin, 0.7))
+    pen.line(
+        [(turn * 1.3, level + 0.05), (turn * 1.6 + 0.02, nose), (turn * 1.3 - 0.02, nose)], 0.018, shade(skin, 0.7)
+    )
     smile, mouth = random.uniform(-0.02, 0.05), nose + random.uniform(0.08, 0.1)
     half = random.uniform(0.07, 0.11)
     curve = [(turn + half * t, mouth + smile * (1 - t * t)) for t in np.linspace(-1, 1, 9)]
