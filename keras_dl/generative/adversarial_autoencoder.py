@@ -45,7 +45,7 @@ def two_layers(x: Any, units: int, side: str) -> Any:
 @register(
     paper="Makhzani et al. 2015, arXiv:1511.05644",
     task="image generation",
-    parameters=0,
+    parameters=4_599_793,
     small={"image_shape": (8, 8, 1), "latent_dim": 5, "units": 12},
 )
 def adversarial_autoencoder(
@@ -70,16 +70,14 @@ def adversarial_autoencoder(
 
     Returns:
         Pictures `(batch, height, width, channels)` in [0, 255] to reconstructions. Its `encoder` gives codes
-        `(batch, latent_dim)`, its `decoder` pictures of codes. Reference count: PLACEHOLDER.
+        `(batch, latent_dim)`, its `decoder` pictures of codes. Reference count: 4,599,793.
     """
     images = keras.Input(image_shape, name="images")
     code = layers.Dense(latent_dim, dtype="float32", name="encoder")(
         two_layers(flat(images, "encoder"), units, "encoder")
     )
     latent = keras.Input((latent_dim,), name="latent")
-    decoder = keras.Model(
-        latent, picture(two_layers(latent, units, "decoder"), image_shape, "decoder"), name="decoder"
-    )
+    decoder = keras.Model(latent, picture(two_layers(latent, units, "decoder"), image_shape, "decoder"), name="decoder")
     latent = keras.Input((latent_dim,), name="latent")
     discriminator = keras.Model(latent, score(two_layers(latent, units, "discriminator")), name="discriminator")
     return AdversarialAutoencoder(

@@ -154,7 +154,7 @@ def autoencoder(
 @register(
     paper="Vincent et al. 2008, ICML 25",
     task="reconstruction",
-    parameters=3_140_784 - 2_000,
+    parameters=3_138_784,
     small={"image_shape": (8, 8, 1), "units": 12},
 )
 def denoising_autoencoder(
@@ -193,7 +193,7 @@ def denoising_autoencoder(
 @register(
     paper="Masci et al. 2011, ICANN",
     task="reconstruction",
-    parameters=1_117_251,
+    parameters=2_439_427,
     small={"image_shape": (16, 16, 3), "filters": (4, 6), "code_dim": 5},
 )
 def convolutional_autoencoder(
@@ -213,7 +213,7 @@ def convolutional_autoencoder(
         name: the model's name.
 
     Returns:
-        Pictures `(batch, height, width, channels)` in [0, 255] to reconstructions. Reference count: 1,117,251... .
+        Pictures `(batch, height, width, channels)` in [0, 255] to reconstructions. Reference count: 2,439,427.
     """
     images = keras.Input(image_shape, name="images")
     x = layers.Rescaling(1 / 255, dtype="float32", name="encoder_preprocessing")(images)
