@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import json
 import sys
 from collections.abc import Sequence
@@ -108,38 +107,12 @@ class Export(cli.Options):
 def read_data(data: str, multi_label: Path | None, strict: bool) -> ImageSet:
     """The pictures that `--data` names, with what was skipped said."""
     from keras_dl.data.images import read_images
+    from keras_dl.data.provenance import say_skipped
 
     images = read_images(data, multi_label=multi_label, strict=strict)
     print(f"{len(images):,} pictures of {len(images.class_names)} classes from {images.source}")
     say_skipped(images)
     return images
-
-
-def say_skipped(images: ImageSet, most: int = 10) -> None:
-    for name, reason in images.skipped[:most]:
-        print(f"skipped {name}: {reason}")
-    if images.skipped:
-        print(f"skipped {images.skipped_files:,} in all" + ("" if len(images.skipped) <= most else f", {most} shown"))
-
-
-def fingerprint(images: ImageSet) -> dict[str, str | int]:
-    """What tells whether the pictures of a run are still the same, and so its split."""
-    names = "\n".join(images.names)
-    return {"pictures": len(images), "names_sha256": hashlib.sha256(names.encode()).hexdigest()}
-
-
-def check_unchanged(images: ImageSet, folder: Path) -> None:
-    """Refuses pictures that were added, lost or renamed since the run began: they would be split otherwise.
-
-    Raises:
-        UserError: if so.
-    """
-    stored = json.loads((folder / "data.json").read_text(encoding="utf-8"))
-    if stored != fingerprint(images):
-        raise UserError(
-            f"{images.source} has changed since the run in {folder} began ({stored['pictures']:,} pictures then, "
-            f"{len(images):,} now): restore it, or train again"
-        )
 
 
 def align_classes(images: ImageSet, class_names: tuple[str, ...]) -> ImageSet:
@@ -288,6 +261,7 @@ def train(options: Train) -> None:
     """Trains a classifier on your pictures, evaluates it, draws what it learned and exports it."""
     cli.check_positive(options, "epochs", "batch_size", "image_size", "learning_rate", "early_stopping", "clip_norm")
     from keras_dl import training
+    from keras_dl.data import provenance
     from keras_dl.training.replicas import is_chief, worker_count
 
     strategy = training.make_strategy(options.strategy)
@@ -301,7 +275,7 @@ def train(options: Train) -> None:
         parts = images.split(FRACTIONS, options.seed)
         initial = None
         if options.resume:
-            check_unchanged(images, options.run)
+            provenance.check_unchanged(images, options.run)
             folder = options.run
             if options.weights != "none" and not any(folder.glob("checkpoints/step-*.npz")):
                 initial = initial_weights(options, images)
@@ -311,7 +285,7 @@ def train(options: Train) -> None:
             if chief:
                 run.save_config(folder, options)
                 run.write_text(folder / "labels.txt", "\n".join(images.class_names) + "\n")
-                run.write_json(folder / "data.json", fingerprint(images))
+                provenance.remember(images, folder)
         fit_classifier(options, parts[0], parts[1], folder, strategy, initial)
     if not chief:
         return
@@ -490,6 +464,8 @@ def evaluate_and_draw(model: keras.Model, images: ImageSet, folder: Path, pictur
 
 def evaluate(options: Evaluate) -> None:
     """Measures a trained classifier on the test part of its data, or on other pictures."""
+    from keras_dl.data import provenance
+
     folder = run.find_run(APPLICATION, options.run)
     print(f"run: {folder}")
     trained = run.load_config(folder, Train)
@@ -497,7 +473,7 @@ def evaluate(options: Evaluate) -> None:
     pictures = folder / "plots"
     if options.data is None:
         images = read_data(trained.data, trained.multi_label, trained.strict)
-        check_unchanged(images, folder)
+        provenance.check_unchanged(images, folder)
         images = images.split(FRACTIONS, trained.seed)[2]
     else:
         if (options.multi_label is None) != (trained.multi_label is None):
@@ -527,6 +503,7 @@ def predict(options: Predict) -> None:
     import numpy as np
 
     from keras_dl.data.images import read_pictures
+    from keras_dl.data.provenance import say_skipped
 
     folder = run.find_run(APPLICATION, options.run)
     print(f"run: {folder}")

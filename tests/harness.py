@@ -39,6 +39,11 @@ def random_inputs(model: keras.Model, seed: int = 0) -> Any:
     return keras.tree.map_structure(draw, model.input)
 
 
+def networks_of(model: keras.Model) -> list[keras.Model]:
+    """The networks that learn, of a model whose call runs one of several only; otherwise the model itself."""
+    return list(getattr(model, "networks", {"": model}).values())
+
+
 def every_float(outputs: Any) -> bool:
     """Whether all numbers are finite, and there are some."""
     arrays = [np.asarray(keras.ops.convert_to_numpy(output), "float32") for output in keras.tree.flatten(outputs)]

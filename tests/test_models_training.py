@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from harness import FAMILIES, arguments_of, every_float, random_inputs
+from harness import FAMILIES, arguments_of, every_float, networks_of, random_inputs
 
 from keras_dl import create_model, model_info
 from keras_dl.weights import load_weights
@@ -38,20 +38,21 @@ def leave_the_start(model):
 
 
 def test_every_weight_has_a_gradient(built):
-    _, model, inputs = built
-    leave_the_start(model)
+    _, whole, _ = built
+    leave_the_start(whole)
     random = np.random.default_rng(2)
+    for model in networks_of(whole):
+        inputs = random_inputs(model)
+        with tf.GradientTape() as tape:
+            outputs = [y for y in keras.tree.flatten(model(inputs, training=True)) if y.dtype.is_floating]
+            loss = sum(tf.reduce_sum(y * random.normal(size=y.shape).astype("float32")) for y in outputs)
+        gradients = tape.gradient(loss, [weight.value for weight in model.trainable_weights])
 
-    with tf.GradientTape() as tape:
-        outputs = [y for y in keras.tree.flatten(model(inputs, training=True)) if y.dtype.is_floating]
-        loss = sum(tf.reduce_sum(y * random.normal(size=y.shape).astype("float32")) for y in outputs)
-    gradients = tape.gradient(loss, [weight.value for weight in model.trainable_weights])
-
-    found = zip(model.trainable_weights, gradients, strict=True)
-    largest = {weight.path: 0.0 if g is None else float(tf.reduce_max(tf.abs(g))) for weight, g in found}
-    assert all(np.isfinite(g) for g in largest.values())
-    dead = {path for path, g in largest.items() if g == 0}
-    assert dead <= cancelled_biases(model)
+        found = zip(model.trainable_weights, gradients, strict=True)
+        largest = {weight.path: 0.0 if g is None else float(tf.reduce_max(tf.abs(g))) for weight, g in found}
+        assert all(np.isfinite(g) for g in largest.values())
+        dead = {path for path, g in largest.items() if g == 0}
+        assert dead <= cancelled_biases(model)
 
 
 def test_stored_model_gives_equal_outputs(built, tmp_path):

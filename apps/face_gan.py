@@ -1,0 +1,793 @@
+"""Face generation with adversarial nets: a folder of pictures in, a served generator out."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import io
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from keras_dl import cli, run
+from keras_dl.errors import UserError
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+    import tensorflow as tf
+
+    from keras_dl.data.image_set import ImageSet
+    from keras_dl.generative.adversarial import Adversarial
+
+APPLICATION = "face_gan"
+HELD_BACK = 0.1
+FEW = 2000  # pictures up to which the discriminator would learn them by heart, if it saw them as they are
+SHOWN = 64
+
+
+# Configuration
+
+
+@dataclasses.dataclass(frozen=True)
+class Train(cli.TrainingOptions):
+    data: str = "builtin"
+    """A folder of pictures (folders below too), TFRecord files, tfds:NAME, or builtin (faces drawn by the program)."""
+    conditional: bool = False
+    """Learn the classes too (a folder for each), so that pictures of a class can be asked for."""
+    strict: bool = False
+    """A broken picture ends the run; otherwise it is named, counted and skipped."""
+    crop: Literal["crop", "pad", "stretch"] = "crop"
+    """How a picture becomes square: its middle, all of it with bars, or all of it out of proportion."""
+    size: int | None = None
+    """Pixels a side, a power of two. By default 32 for the built-in faces, otherwise 64."""
+    width: float = 0.25
+    """Factor of the filters of the paper's DCGAN, whose steps take seconds on a processor."""
+    latent_dim: int = 100
+    """Numbers in a latent vector."""
+    objective: Literal[
+        *("minimax", "non_saturating", "least_squares", "wasserstein", "wasserstein_gp"),
+        *("kl", "reverse_kl", "pearson", "hellinger", "jensen_shannon"),
+    ] = "non_saturating"
+    """What the two nets play for."""
+    normalization: Literal["auto", "batch", "layer", "spectral", "none"] = "auto"
+    """Of the discriminator. auto is batch, but layer with wasserstein_gp."""
+    steps: int = 3000
+    """Steps of the generator."""
+    every: int = 250
+    """Steps between two sample grids with their distance from real pictures."""
+    batch_size: int = 32
+    """Pictures a step, over all replicas."""
+    critic_steps: int | None = None
+    """Steps of the discriminator for one of the generator. By default 1, but 5 with the Wasserstein objectives."""
+    learning_rate: float = 4e-4
+    """Of the generator."""
+    discriminator_rate: float | None = None
+    """Of the discriminator; by default as the generator's."""
+    label_smoothing: float = 0.0
+    """Real pictures are labelled so much below 1."""
+    instance_noise: float = 0.0
+    """Deviation of noise on what the discriminator sees, of half the range of a pixel; it falls to 0 by the end."""
+    average: float = 0.995
+    """Decay of the moving average of the generator's weights, which makes the pictures; 0 for none."""
+    augmentation: str = "auto"
+    """What the discriminator sees, changed: none, all, or any of colour,translation,cutout. auto is translation,cutout
+    for less than 2,000 pictures of one's own."""
+    mirror: bool = True
+    """Half of the pictures are mirrored."""
+    clip_norm: float | None = None
+    """Largest global norm of a gradient."""
+    features: Literal["builtin", "inception_v3"] = "builtin"
+    """The net whose features tell real from generated: the small classifier that the package carries, or Inception-v3
+    with ImageNet weights. Distances over different nets can't be compared."""
+    export: bool = True
+    """Write a SavedModel at the end."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluate(cli.Options):
+    data: str | None = None
+    """Pictures to compare with. By default those that the run held back."""
+    count: int | None = None
+    """How many to generate. By default as many as there are pictures to compare with."""
+    features: Literal["builtin", "inception_v3"] | None = None
+    """The net whose features are compared. By default the run's."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Generate(cli.Options):
+    count: int = 64
+    """How many pictures."""
+    seed: int = 0
+    """Which ones: the same seed gives the same faces."""
+    label: str | None = None
+    """Their class, if the run was conditional. By default all in turn."""
+    output: Path | None = None
+    """A folder for them. By default generated/seed-SEED in the run folder."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Interpolate(cli.Options):
+    first: int = 0
+    """Seed of the first face."""
+    last: int = 1
+    """Seed of the last one."""
+    frames: int = 10
+    """Pictures from one to the other."""
+    label: str | None = None
+    """Their class, if the run was conditional. By default the first one."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Project(cli.Options):
+    image: Path | None = None
+    """The picture to look for."""
+    steps: int = 300
+    """Steps of the search."""
+    seed: int = 0
+    """Where it begins."""
+    label: str | None = None
+    """The class to look in, if the run was conditional. By default the first one."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Export(cli.Options):
+    output: Path = Path("saved_models")
+    """The folder that TF Serving reads; the version folder is made below it."""
+
+
+# Data
+
+
+def read_data(options: Train, source: str | None = None) -> ImageSet:
+    """The pictures to learn from, with what was skipped said."""
+    from keras_dl.data.faces import read_faces
+    from keras_dl.data.provenance import say_skipped
+
+    images = read_faces(source or options.data, labels=options.conditional, strict=options.strict)
+    classes = f" of {len(images.class_names)} classes" if images.class_names else ""
+    print(f"{len(images):,} pictures{classes} from {images.source}")
+    say_skipped(images)
+    return images
+
+
+def pixels_of(images: ImageSet, options: Train, channels: int = 3, most: int | None = None) -> np.ndarray:
+    """The first pictures as the nets see them, float32 `(n, size, size, channels)` in [0, 255]."""
+    import numpy as np
+
+    from keras_dl.data.pipeline import evaluation_batches
+
+    few = images if most is None else images.subset(range(min(most, len(images))))
+    batches = evaluation_batches(few, options.size, 256, resize=options.crop)
+    pixels = np.concatenate([pictures for pictures, _ in batches.as_numpy_iterator()])
+    return pixels.mean(axis=-1, keepdims=True) if channels == 1 else pixels
+
+
+def count_channels(images: ImageSet, options: Train) -> int:
+    """1 if the pictures are grey, otherwise 3; says so if some are."""
+    import numpy as np
+
+    sample = images.subset(np.random.default_rng(0).permutation(len(images))[:256])
+    pixels = pixels_of(sample, options)
+    grey = int((np.ptp(pixels, axis=-1).max(axis=(1, 2)) <= 2).sum())
+    if 0 < grey < len(sample):
+        print(f"{grey} of {len(sample)} pictures looked at are grey, the others have colour: all are taken as colour")
+    return 1 if grey == len(sample) else 3
+
+
+def game_stream(images: ImageSet, options: Train, channels: int, start_step: int) -> tf.data.Dataset:
+    """Batches of pictures with their latent vectors and other random numbers, a pure function of seed and step."""
+    import tensorflow as tf
+
+    from keras_dl.data.pipeline import training_stream
+    from keras_dl.generative.adversarial import DRAWN
+
+    size = options.batch_size * options.critic_steps
+    pictures = training_stream(
+        images,
+        image_size=options.size,
+        batch_size=size,
+        seed=options.seed,
+        augment="mirror" if options.mirror else "none",
+        start_step=start_step,
+        resize=options.crop,
+    )
+
+    def with_noise(step: tf.Tensor, batch: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
+        pixels, targets = batch
+        seed = tf.stack([tf.constant(options.seed, tf.int64), step])
+        values = {
+            "images": pixels if channels == 3 else tf.reduce_mean(pixels, -1, keepdims=True),
+            "latent": tf.random.stateless_normal((size, options.latent_dim), seed),
+            "chances": tf.random.stateless_uniform((size, DRAWN), [options.seed + 1, step]),
+        }
+        return values | ({"classes": tf.argmax(targets, -1, tf.int32)} if options.conditional else {})
+
+    counted = tf.data.Dataset.zip(tf.data.Dataset.range(start_step, 2**62), pictures)
+    return counted.map(with_noise, tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+
+
+# Model
+
+
+def settle(options: Train, count: int) -> Train:
+    """The options with every default decided.
+
+    Raises:
+        UserError: for options that don't go together.
+    """
+    from keras_dl.generative.augmentation import parse_policy
+    from keras_dl.generative.dcgan import stage_widths
+    from keras_dl.generative.objectives import get_objective
+
+    builtin = options.data == "builtin"
+    augmentation = options.augmentation
+    if augmentation == "auto":
+        augmentation = "none" if builtin or count > FEW else "translation,cutout"
+    settled = dataclasses.replace(
+        options,
+        size=options.size or (32 if builtin else 64),
+        critic_steps=options.critic_steps or (5 if options.objective.startswith("wasserstein") else 1),
+        discriminator_rate=options.discriminator_rate or options.learning_rate,
+        augmentation=augmentation,
+    )
+    stage_widths(settled.size, settled.width)
+    parse_policy(augmentation)
+    objective = get_objective(options.objective)
+    if options.label_smoothing and not objective.smoothing:
+        raise UserError(f"--label-smoothing: {options.objective} has no labels to smooth; leave it out")
+    if objective.penalty and options.normalization == "batch":
+        raise UserError(
+            f"--normalization batch: {options.objective} penalises each example's own gradient; choose layer"
+        )
+    return settled
+
+
+def create_gan(options: Train, channels: int, classes: int) -> Adversarial:
+    """The compiled nets that settled options describe."""
+    import keras
+
+    import keras_dl
+
+    model = keras_dl.create_model(
+        "dcgan",
+        image_size=options.size,
+        latent_dim=options.latent_dim,
+        width=options.width,
+        num_classes=classes,
+        channels=channels,
+        objective=options.objective,
+        normalization=None if options.normalization == "auto" else options.normalization,
+        average=options.average,
+    )
+    # Section 4 of Radford et al. 2015; Gulrajani et al. 2017 take no momentum.
+    momentum = 0.0 if options.objective == "wasserstein_gp" else 0.5
+    model.compile(
+        keras.optimizers.Adam(options.learning_rate, momentum, 0.99),
+        keras.optimizers.Adam(options.discriminator_rate, momentum, 0.99),
+        critic_steps=options.critic_steps,
+        smoothing=options.label_smoothing,
+        instance_noise=options.instance_noise,
+        noise_steps=options.steps,
+        augmentation=options.augmentation,
+    )
+    return model
+
+
+def load_gan(folder: Path) -> tuple[Adversarial, tuple[str, ...]]:
+    """The model of a run, and its class names, if it was conditional."""
+    # Importing the file makes its class known to Keras.
+    import keras_dl.generative.adversarial  # noqa: F401
+    from keras_dl.training import load_model
+
+    labels = folder / "labels.txt"
+    return load_model(folder / "model.keras"), run.read_lines(labels) if labels.exists() else ()
+
+
+def latent_vectors(seeds: tf.Tensor, numbers: tf.Tensor, latent_dim: int) -> tf.Tensor:
+    """The latent vector of each pair of a seed and a number `(n,)`: `(n, latent_dim)`, here and in the export alike."""
+    import tensorflow as tf
+
+    pairs = tf.stack([tf.cast(seeds, tf.int64), tf.cast(numbers, tf.int64)], axis=-1)
+    return tf.map_fn(
+        lambda pair: tf.random.stateless_normal((latent_dim,), pair),
+        pairs,
+        fn_output_signature=tf.TensorSpec((latent_dim,), tf.float32),
+    )
+
+
+def inputs_of(model: Adversarial, latent: Any, class_ids: Any) -> Any:
+    """What the generator takes: latent vectors, and classes if it is conditional."""
+    return {"latent": latent, "classes": class_ids} if isinstance(model.input, dict) else latent
+
+
+def make_faces(
+    model: Adversarial, count: int, seed: int, class_names: tuple[str, ...] = (), label: str | None = None
+) -> np.ndarray:
+    """Pictures float32 `(count, size, size, channels)` in [0, 255].
+
+    Raises:
+        UserError: for a label that the run has not learned.
+    """
+    import numpy as np
+    import tensorflow as tf
+
+    ids = class_ids(class_names, label, count)
+    made = []
+    for start in range(0, count, 256):
+        numbers = tf.range(start, min(count, start + 256))
+        latent = latent_vectors(tf.fill(tf.shape(numbers), seed), numbers, model.latent_dim)
+        made.append(np.asarray(model(inputs_of(model, latent, ids[start : start + 256]), training=False)))
+    return np.concatenate(made)
+
+
+def class_ids(class_names: tuple[str, ...], label: str | None, count: int) -> np.ndarray:
+    """The class of each picture: that of the label, or else all in turn.
+
+    Raises:
+        UserError: for a label that is none of the run's.
+    """
+    import numpy as np
+
+    if label is None:
+        return np.arange(count, dtype="int32") % max(1, len(class_names))
+    if label not in class_names:
+        known = ", ".join(class_names) or "no classes; train with --conditional"
+        raise UserError(f"--label {label}: the run has {known}")
+    return np.full(count, class_names.index(label), "int32")
+
+
+# Train
+
+
+def train(options: Train) -> None:
+    """Trains a generator on your pictures, compares it with pictures held back, and exports it."""
+    cli.check_positive(
+        options, "steps", "every", "batch_size", "size", "width", "latent_dim", "learning_rate", "critic_steps"
+    )
+    from keras_dl import training
+    from keras_dl.data import provenance
+    from keras_dl.data.faces import hold_back
+    from keras_dl.training.replicas import is_chief, worker_count
+
+    strategy = training.make_strategy(options.strategy)
+    chief = is_chief(strategy)
+    if worker_count(strategy) > 1 and options.run is None:
+        raise UserError("several workers share one run folder; name it with --run")
+    with contextlib.redirect_stdout(sys.stdout if chief else None):
+        images = read_data(options)
+        learned, held = hold_back(images, HELD_BACK, options.seed)
+        if options.resume:
+            provenance.check_unchanged(images, options.run)
+            folder = options.run
+        else:
+            options = settle(options, len(images))
+            folder = run.new_run(APPLICATION, options.run) if chief else options.run
+            if chief:
+                run.save_config(folder, options)
+                provenance.remember(images, folder)
+                if images.class_names:
+                    run.write_text(folder / "labels.txt", "\n".join(images.class_names) + "\n")
+        fit_gan(options, learned, held, folder, strategy)
+    if not chief:
+        return
+    model, _ = load_gan(folder)
+    metrics = evaluate_and_draw(model, options, learned, held, folder, folder / "plots")
+    run.write_json(folder / "metrics.json", {"held_back": metrics})
+    print(f"run: {folder}\npictures: {folder / 'plots'}")
+    if options.export:
+        print(f"export: {export_gan(folder, Path('saved_models'))}")
+
+
+def fit_gan(
+    options: Train, learned: ImageSet, held: ImageSet, folder: Path, strategy: tf.distribute.Strategy | None = None
+) -> keras.Model:
+    """Trains the nets that settled options describe; the run folder gets history, model and sample grids.
+
+    Raises:
+        UserError: if the training collapses or diverges; `model.keras` then has the last good weights.
+    """
+    import keras
+    import numpy as np
+
+    from keras_dl import plots, training
+    from keras_dl.generative.metrics import frechet_inception_distance
+    from keras_dl.generative.watch import StabilityWatch, Unstable
+    from keras_dl.training.replicas import is_chief
+
+    keras.utils.set_random_seed(options.seed)
+    training.set_mixed_precision(False)
+    net = FeatureNet(options.features)
+    real = net.features(pixels_of(held, options))
+    channels = count_channels(learned, options)
+    training.set_mixed_precision(options.mixed_precision)
+    models: list[Adversarial] = []
+
+    def build() -> keras.Model:
+        models.append(create_gan(options, channels, len(learned.class_names)))
+        print(f"{models[0].count_params():,} parameters; {options.objective}; distances over {net.description}")
+        return models[0]
+
+    def validate(model: Adversarial) -> dict[str, float]:
+        made = make_faces(model, max(SHOWN, len(held)), seed=options.seed, class_names=learned.class_names)
+        if strategy is None or is_chief(strategy):
+            step = int(np.asarray(model.generator_optimizer.iterations.numpy()))
+            title = f"Samples after {step:,} steps"
+            plots.sample_grid(made[:SHOWN], title, path=folder / "plots" / "progress" / f"step-{step:06}.png")
+        return {"fid": frechet_inception_distance(real, net.features(made))}
+
+    every = min(options.every, options.steps)
+    try:
+        return training.fit(
+            build,
+            lambda start: game_stream(learned, options, channels, start),
+            run=folder,
+            steps_per_epoch=every,
+            epochs=-(-options.steps // every),
+            validation=validate,
+            strategy=strategy,
+            clip_norm=options.clip_norm,
+            resume=options.resume,
+            callbacks=[StabilityWatch()],
+            tensorboard=options.tensorboard,
+        )
+    except Unstable as error:
+        if not error.good_epoch:
+            raise UserError(f"{error}; lower --learning-rate, or choose another --objective") from error
+        training.save_model(models[0], folder / "model.keras")
+        raise UserError(
+            f"{error}; {folder / 'model.keras'} is as after {error.good_epoch * every:,} steps; lower --learning-rate, "
+            "or choose --objective wasserstein_gp or --normalization spectral"
+        ) from error
+
+
+# Evaluate
+
+
+class FeatureNet:
+    """The net over whose features and classes generated pictures are compared with real ones.
+
+    Args:
+        name: `"builtin"`, the ResNet-20 that the package carries (CIFAR-10's classes), or `"inception_v3"` with
+            ImageNet weights.
+
+    Raises:
+        UserError: if the weights can't be had.
+    """
+
+    def __init__(self, name: str) -> None:
+        import keras
+
+        import keras_dl
+
+        if name == "builtin":
+            self.size, classifier = 32, keras_dl.create_model("resnet20_cifar", weights="builtin")
+            self.description = "the built-in ResNet-20, comparable only with its like"
+        else:
+            self.size, classifier = 299, keras_dl.create_model("inception_v3", weights="imagenet")
+            self.description = "Inception-v3 of keras.applications"
+        outputs = [classifier.get_layer("predictions").input, classifier.output]
+        self.net = keras.Model(classifier.input, outputs)
+
+    def __call__(self, pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Features `(n, width)` and class probabilities `(n, classes)` of pictures in [0, 255], grey or RGB."""
+        import numpy as np
+        import tensorflow as tf
+
+        parts = []
+        for start in range(0, len(pictures), 100):
+            rgb = tf.repeat(pictures[start : start + 100], 4 - pictures.shape[-1] if pictures.shape[-1] == 1 else 1, -1)
+            parts.append(self.net(tf.image.resize(rgb, (self.size,) * 2, antialias=True), training=False))
+        return tuple(np.concatenate([np.asarray(part[i]) for part in parts]) for i in range(2))
+
+    def features(self, pictures: np.ndarray) -> np.ndarray:
+        return self(pictures)[0]
+
+
+def evaluate_and_draw(
+    model: Adversarial,
+    options: Train,
+    learned: ImageSet,
+    compared: ImageSet,
+    folder: Path,
+    pictures: Path,
+    count: int | None = None,
+    features: str | None = None,
+) -> dict[str, float]:
+    """Prints how near the samples are to real pictures, and writes the pictures of a run."""
+    import numpy as np
+
+    from keras_dl import plots
+    from keras_dl.generative import metrics
+
+    net = FeatureNet(features or options.features)
+    channels = model.generator.output_shape[-1]
+    real, known = pixels_of(compared, options, channels), pixels_of(learned, options, channels, most=5000)
+    made = make_faces(model, count or max(SHOWN, len(real)), options.seed + 1, learned.class_names)
+    (real_features, _), (made_features, answers) = net(real), net(made)
+    kid = metrics.kernel_inception_distance(real_features, made_features)
+    index, distances = metrics.nearest(made[:SHOWN], known)
+    usual = float(np.median(metrics.nearest(real, known)[1]))
+    values = {
+        "pictures": len(real),
+        "samples": len(made),
+        "fid": metrics.frechet_inception_distance(real_features, made_features),
+        "kid": kid[0],
+        "inception_score": metrics.inception_score(answers)[0],
+        "inception_score_of_real": metrics.inception_score(net(real)[1])[0],
+        "nearest_training_picture": float(np.median(distances)) / usual,
+    }
+    print(f"against {len(real):,} pictures that were held back, over {net.description}:")
+    for name, value in values.items():
+        print(f"  {name:<26}{value:.4f}" if isinstance(value, float) else f"  {name:<26}{value:,}")
+    plots.sample_grid(made[:SHOWN], path=pictures / "samples.png")
+    plots.nearest_pictures(made[:10], known[index[:10]], distances[:10], usual, path=pictures / "nearest.png")
+    if (folder / "history.csv").exists():
+        plots.training_curves(folder / "history.csv", path=pictures / "training_curves.png")
+    return values
+
+
+def evaluate(options: Evaluate) -> None:
+    """Measures how near a run's samples are to real pictures."""
+    cli.check_positive(options, "count")
+    from keras_dl.data import provenance
+    from keras_dl.data.faces import hold_back
+
+    folder = run.find_run(APPLICATION, options.run)
+    print(f"run: {folder}")
+    trained = run.load_config(folder, Train)
+    model, _ = load_gan(folder)
+    images = read_data(trained)
+    provenance.check_unchanged(images, folder)
+    learned, compared = hold_back(images, HELD_BACK, trained.seed)
+    pictures = folder / "plots"
+    if options.data is not None:
+        compared = read_data(dataclasses.replace(trained, conditional=False), options.data)
+        pictures /= Path(options.data).name
+    values = evaluate_and_draw(
+        model, trained, learned, compared, folder, pictures, count=options.count, features=options.features
+    )
+    run.write_json(folder / "metrics.json", run.read_metrics(folder) | {options.data or "held_back": values})
+    print(f"pictures: {pictures}")
+
+
+# Generate, interpolate, project
+
+
+def write_picture(path: Path, pixels: np.ndarray) -> None:
+    """A PNG of pixels in [0, 255]; makes the parent folders."""
+    import tensorflow as tf
+
+    run.write_bytes(path, encode_pictures(tf.constant(pixels[None]))[0].numpy())
+
+
+def encode_pictures(pictures: tf.Tensor) -> tf.Tensor:
+    """PNG bytes `(n,)` of float pictures `(n, height, width, channels)` in [0, 255]."""
+    import tensorflow as tf
+
+    whole = tf.cast(tf.clip_by_value(tf.round(pictures), 0, 255), tf.uint8)
+    return tf.map_fn(tf.io.encode_png, whole, fn_output_signature=tf.TensorSpec((), tf.string))
+
+
+def generate(options: Generate) -> None:
+    """Writes new faces, one file each, and a grid of them."""
+    cli.check_positive(options, "count")
+    from keras_dl import plots
+
+    folder = run.find_run(APPLICATION, options.run)
+    print(f"run: {folder}")
+    model, names = load_gan(folder)
+    made = make_faces(model, options.count, options.seed, names, options.label)
+    output = options.output or folder / "generated" / f"seed-{options.seed}"
+    for i, picture in enumerate(made):
+        write_picture(output / f"{i:05}.png", picture)
+    title = f"Seed {options.seed}" + (f", {options.label}" if options.label else "")
+    plots.sample_grid(made[:SHOWN], title, path=output / "grid.png")
+    print(f"{len(made):,} pictures and grid.png: {output}")
+
+
+def interpolate(options: Interpolate) -> None:
+    """Writes the way from one face to another, as a strip and as a GIF."""
+    cli.check_positive(options, "frames")
+    import numpy as np
+    from PIL import Image
+
+    from keras_dl import plots
+    from keras_dl.plots.images import as_picture
+
+    folder = run.find_run(APPLICATION, options.run)
+    print(f"run: {folder}")
+    model, names = load_gan(folder)
+    ends = np.asarray(latent_vectors(np.array([options.first, options.last]), np.zeros(2, "int64"), model.latent_dim))
+    between = slerp(ends[0], ends[1], np.linspace(0, 1, options.frames)).astype("float32")
+    ids = class_ids(names, options.label or (names[0] if names else None), options.frames)
+    made = np.asarray(model(inputs_of(model, between, ids), training=False))
+    path = folder / "plots" / f"interpolation-{options.first}-{options.last}.png"
+    plots.interpolation_strip(made, f"From seed {options.first} to {options.last}", path=path)
+    frames = [Image.fromarray(as_picture(picture)).resize((256, 256)) for picture in (*made, *made[-2:0:-1])]
+    buffer = io.BytesIO()
+    frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:], duration=120, loop=0)
+    run.write_bytes(path.with_suffix(".gif"), buffer.getvalue())
+    print(f"strip: {path}\nanimation: {path.with_suffix('.gif')}")
+
+
+def slerp(a: np.ndarray, b: np.ndarray, shares: np.ndarray) -> np.ndarray:
+    """Vectors `(len(shares), n)` on the great circle from a to b (White 2016, arXiv:1609.04468): the straight line
+    passes nearer to the origin than normally distributed vectors lie."""
+    import numpy as np
+
+    cosine = a @ b / (np.linalg.norm(a) * np.linalg.norm(b))
+    angle = np.arccos(np.clip(cosine, -1, 1))
+    shares = shares[:, None]
+    if np.sin(angle) < 1e-6:
+        return (1 - shares) * a + shares * b
+    return (np.sin((1 - shares) * angle) * a + np.sin(shares * angle) * b) / np.sin(angle)
+
+
+def project(options: Project) -> None:
+    """Looks for the face nearest to a picture that the generator can make."""
+    cli.check_positive(options, "steps")
+    if options.image is None:
+        raise UserError("no picture given; name one with --image")
+    import numpy as np
+
+    from keras_dl import plots
+    from keras_dl.data.folder import read_pictures
+
+    folder = run.find_run(APPLICATION, options.run)
+    print(f"run: {folder}")
+    trained = run.load_config(folder, Train)
+    model, names = load_gan(folder)
+    target = pixels_of(read_pictures([options.image], strict=True), trained, model.generator.output_shape[-1])
+    ids = class_ids(names, options.label or (names[0] if names else None), STARTS)
+    latent, found, distance = nearest_latent(model, target, ids, options.steps, options.seed)
+    path = folder / "plots" / f"projection-{options.image.stem}.png"
+    plots.projection(target[0], found, distance, path=path)
+    write_picture(path.with_name(f"projected-{options.image.stem}.png"), found)
+    buffer = io.BytesIO()
+    np.save(buffer, latent)
+    run.write_bytes(path.with_suffix(".npy"), buffer.getvalue())
+    print(f"off by {distance:.1f} levels a pixel\npicture: {path}\nlatent vector: {path.with_suffix('.npy')}")
+
+
+STARTS = 8
+
+
+def nearest_latent(
+    model: Adversarial, target: np.ndarray, ids: np.ndarray, steps: int, seed: int
+) -> tuple[np.ndarray, np.ndarray, float]:
+    """Follows the gradient of the squared error from several random latent vectors at once.
+
+    Returns:
+        The best latent vector, its picture, and the mean absolute error in levels of 255.
+    """
+    import keras
+    import numpy as np
+    import tensorflow as tf
+
+    latent = tf.Variable(tf.random.stateless_normal((STARTS, model.latent_dim), (seed, 0)))
+    optimizer = keras.optimizers.Adam(0.05)
+    optimizer.build([latent])
+
+    def errors() -> tuple[tf.Tensor, tf.Tensor]:
+        made = model(inputs_of(model, latent, ids), training=False)
+        return made, tf.reduce_mean(tf.square((made - target) / 127.5), (1, 2, 3))
+
+    @tf.function(autograph=False)
+    def step() -> None:
+        with tf.GradientTape() as tape:
+            # Vectors far longer than those drawn in training make no faces.
+            prior = tf.reduce_mean(tf.square(tf.reduce_mean(tf.square(latent), 1) - 1))
+            loss = tf.reduce_sum(errors()[1]) + 0.01 * prior
+        optimizer.apply_gradients([(tape.gradient(loss, latent), latent)])
+
+    for _ in range(steps):
+        step()
+    made, off = errors()
+    best = int(np.argmin(off))
+    return latent.numpy()[best], made[best].numpy(), float(np.abs(made[best].numpy() - target[0]).mean())
+
+
+# Export
+
+
+def export_gan(folder: Path, output: Path) -> Path:
+    """Writes the next version of `output/face_gan`; see `keras_dl.serving.export`.
+
+    Signatures, with N requests in a batch and an input `classes [N]` more in each of the first two if the run was
+    conditional: `serving_default` takes `latent [N, z]` and returns `image_bytes [N]` (PNG) and `images
+    [N, size, size, channels]`; `sample` takes `seed [N]` and `count [N]` and returns the same with M pictures a row, M
+    the largest count, the bytes empty and the pixels 0 beyond a row's own; `score` takes `image_bytes [N]` and returns
+    the discriminator's `scores [N]`, higher for what it takes as real.
+    """
+    import numpy as np
+    import tensorflow as tf
+
+    from keras_dl.data.decode import decode_images
+    from keras_dl.generative.adversarial import feed
+    from keras_dl.serving.export import ModelCard, Signature, export
+
+    model, names = load_gan(folder)
+    trained = run.load_config(folder, Train)
+    latent_dim, shape = model.latent_dim, model.generator.output_shape[1:]
+    example = tf.io.encode_png(np.full(shape, 127, "uint8")).numpy()
+    text = {"classes": tf.TensorSpec([None], tf.string)} if names else {}
+    label = {"classes": [names[0]]} if names else {}
+
+    def numbers(classes: tf.Tensor) -> tf.Tensor:
+        found = tf.equal(classes[:, None], tf.constant(names)[None])
+        known = tf.debugging.assert_equal(tf.reduce_any(found, 1), True, f"classes must be among {', '.join(names)}")
+        with tf.control_dependencies([known]):
+            return tf.argmax(found, 1, tf.int32)
+
+    def pictures(latent: tf.Tensor, classes: tf.Tensor | None) -> tf.Tensor:
+        return model(inputs_of(model, latent, None if classes is None else numbers(classes)), training=False)
+
+    def make(latent: tf.Tensor, classes: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
+        made = pictures(latent, classes)
+        return {"image_bytes": encode_pictures(made), "images": made}
+
+    def sample(seed: tf.Tensor, count: tf.Tensor, classes: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
+        most = tf.reduce_max(count)
+        rows = tf.shape(seed)[0]
+        order = tf.tile(tf.range(most), [rows])
+        if classes is not None:
+            classes = tf.repeat(classes, most)
+        made = pictures(latent_vectors(tf.repeat(seed, most), order, latent_dim), classes)
+        asked = tf.range(most)[None] < count[:, None]
+        encoded = tf.reshape(encode_pictures(made), (rows, most))
+        grid = tf.reshape(made, (rows, most, *shape))
+        return {
+            "image_bytes": tf.where(asked, encoded, ""),
+            "images": tf.where(asked[..., None, None, None], grid, 0.0),
+        }
+
+    def score(image_bytes: tf.Tensor, classes: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
+        pixels = decode_images(image_bytes, shape[:2])
+        values = {"images": pixels if shape[-1] == 3 else tf.reduce_mean(pixels, -1, keepdims=True)}
+        if classes is not None:
+            values["classes"] = numbers(classes)
+        return {"scores": feed(model.discriminator, values, training=False)[:, 0]}
+
+    def signature(function: Callable[..., Any], inputs: dict[str, tf.TensorSpec], values: dict[str, Any]) -> Signature:
+        return Signature(tf.function(function, autograph=False), inputs | text, values | label)
+
+    vector = tf.TensorSpec([None, latent_dim], tf.float32)
+    whole = {"seed": tf.TensorSpec([None], tf.int64), "count": tf.TensorSpec([None], tf.int32)}
+    return export(
+        APPLICATION,
+        {
+            "serving_default": signature(make, {"latent": vector}, {"latent": np.zeros((1, latent_dim), "float32")}),
+            "sample": signature(sample, whole, {"seed": [7], "count": [2]}),
+            "score": signature(score, {"image_bytes": tf.TensorSpec([None], tf.string)}, {"image_bytes": [example]}),
+        },
+        [model],
+        card=ModelCard(
+            model=f"{model.name}, {trained.objective}",
+            data=trained.data,
+            metrics=run.read_metrics(folder),
+            command=cli.command_line(APPLICATION, trained),
+        ),
+        folder=output / APPLICATION,
+        assets={"labels.txt": "\n".join(names) + "\n"} if names else None,
+    )
+
+
+def export(options: Export) -> None:
+    """Exports a trained generator for TF Serving: latent vectors, or a seed and a count, in; PNG bytes out."""
+    folder = run.find_run(APPLICATION, options.run)
+    print(f"run: {folder}\nexport: {export_gan(folder, options.output)}")
+
+
+COMMANDS = {
+    "train": cli.Command(Train, train),
+    "evaluate": cli.Command(Evaluate, evaluate),
+    "generate": cli.Command(Generate, generate),
+    "interpolate": cli.Command(Interpolate, interpolate),
+    "project": cli.Command(Project, project),
+    "export": cli.Command(Export, export),
+}
+
+if __name__ == "__main__":
+    sys.exit(cli.main(APPLICATION, COMMANDS))

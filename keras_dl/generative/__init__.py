@@ -1,0 +1,14 @@
+"""Models that make pictures: one file per architecture."""
+
+ARCHITECTURES = (
+    "adversarial_autoencoder",
+    "autoencoder",
+    "bigan",
+    "conditional_gan",
+    "cyclegan",
+    "dcgan",
+    "gan",
+    "pixel_cnn",
+    "pixel_rnn",
+    "vae",
+)

@@ -1,0 +1,100 @@
+"""Small games and streams for the tests of adversarial training, and jobs that need a process of their own.
+
+`python adversarial_toys.py FOLDER` writes FOLDER/replicas.npz.
+"""
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_dl.generative.adversarial import DRAWN, Adversarial
+from keras_dl.generative.dcgan import dcgan
+from keras_dl.training import fit, make_strategy
+
+BATCH, SIDE, LATENT = 8, 8, 3
+
+
+def point_game(objective, scale=1.0, average=0.0):
+    """A generator that shifts its latent vector, against a linear critic."""
+    latent, points = keras.Input((2,), name="latent"), keras.Input((2,), name="images")
+    generator = keras.Model(latent, keras.layers.Dense(2, name="g")(latent), name="generator")
+    discriminator = keras.Model(points, keras.layers.Dense(1, name="d")(points), name="discriminator")
+    nets = {"generator": generator, "discriminator": discriminator}
+    return Adversarial(objective=objective, scale=scale, average=average, **nets)
+
+
+def sgd(rate=0.1):
+    return keras.optimizers.SGD(rate)
+
+
+def picture_game(objective, optimizer, **arguments):
+    def build():
+        keras.utils.set_random_seed(0)
+        model = dcgan(SIDE, LATENT, width=0.03, objective=objective, average=0.9, **arguments)
+        model.compile(optimizer(), optimizer(), critic_steps=2, augmentation="all", smoothing=0.0)
+        return model
+
+    return build
+
+
+def stream(start):
+    """Pictures, latent vectors and chances, a pure function of the step."""
+
+    def batch(step):
+        count = 2 * BATCH
+        return {
+            "images": tf.random.stateless_uniform((count, SIDE, SIDE, 3), (1, step), 0, 255),
+            "latent": tf.random.stateless_normal((count, LATENT), (2, step)),
+            "chances": tf.random.stateless_uniform((count, DRAWN), (3, step)),
+        }
+
+    return tf.data.Dataset.range(start, 2**62).map(batch)
+
+
+class StopAt(keras.callbacks.Callback):
+    """Ends the training at a global step."""
+
+    def __init__(self, step):
+        self.count, self.end = iter(range(1, 1000)), {"step": step}
+
+    def on_train_batch_end(self, batch, logs=None):
+        if next(self.count) == self.end["step"]:
+            raise InterruptedError
+
+
+def values(model):
+    return np.concatenate([np.ravel(variable.numpy()) for variable in model.variables])
+
+
+def trained(game, run, strategy=None, steps=10, **options):
+    return fit(game, stream, run=run, steps_per_epoch=steps, epochs=1, strategy=strategy, **options)
+
+
+def broken_and_resumed(game, run, step, steps):
+    with contextlib.suppress(InterruptedError):
+        trained(game, run, steps=steps, callbacks=[StopAt(step)], save_steps=2)
+    return trained(game, run, steps=steps, callbacks=[StopAt(-1)], resume=True)
+
+
+def job_replicas(folder):
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    out = {}
+    games = {"non_saturating": {}, "wasserstein_gp": {}, "wasserstein": {"normalization": "spectral"}}
+    for objective, arguments in games.items():
+        game = picture_game(objective, lambda: sgd(1e-3), **arguments)
+        for name in ("single", "mirrored"):
+            model = trained(game, folder / f"{objective}-{name}", make_strategy(name))
+            out[f"{objective}-{name}"] = np.concatenate([np.ravel(w) for w in model.get_weights()])
+    np.savez(folder / "replicas.npz", **out)
+
+
+if __name__ == "__main__":
+    job_replicas(Path(sys.argv[1]))

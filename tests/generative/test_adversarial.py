@@ -1,0 +1,210 @@
+"""The one training step of all adversarial models: against a step written anew, closed forms, replicas, resume."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+from adversarial_toys import broken_and_resumed, picture_game, point_game, sgd, trained, values
+
+from keras_dl.errors import UserError
+from keras_dl.generative.augmentation import CHANCES, augment, parse_policy
+from keras_dl.generative.conditional_gan import conditional_gan
+from keras_dl.generative.dcgan import dcgan
+from keras_dl.generative.watch import StabilityWatch, Unstable
+
+RANDOM = np.random.default_rng(0)
+TOYS = Path(__file__).with_name("adversarial_toys.py")
+
+
+def draws(count=16):
+    points = {"images": RANDOM.normal(3, 1, (count, 2)), "latent": RANDOM.normal(size=(count, 2))}
+    return {key: tf.constant(value, "float32") for key, value in points.items()}
+
+
+def test_a_step_is_the_judges_then_the_makers():
+    """Gradients of the non-saturating game by hand, of a linear generator and critic."""
+    model, data = point_game("non_saturating"), draws()
+    model.compile(sgd(), sgd())
+    g, d = ([np.array(w, "float64") for w in net.weights] for net in (model.generator, model.discriminator))
+    real, latent = (data[key].numpy().astype("float64") for key in ("images", "latent"))
+    model.train_step(data)
+
+    def sigmoid(x):
+        return 1 / (1 + np.exp(-x))
+
+    fake = latent @ g[0] + g[1]
+    wrong_real, wrong_fake = (-(1 - sigmoid(real @ d[0] + d[1])) / 16, sigmoid(fake @ d[0] + d[1]) / 16)
+    d[0] -= 0.1 * (real.T @ wrong_real + fake.T @ wrong_fake)
+    d[1] -= 0.1 * (wrong_real.sum(0) + wrong_fake.sum(0))
+    to_fake = -(1 - sigmoid(fake @ d[0] + d[1])) / 16 @ d[0].T  # the critic has moved, the fakes have not
+    g[0] -= 0.1 * latent.T @ to_fake
+    g[1] -= 0.1 * to_fake.sum(0)
+    for ours, expected in zip(model.generator.weights + model.discriminator.weights, g + d, strict=True):
+        np.testing.assert_allclose(ours, expected, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("scale", [1.0, 127.5])
+def test_penalty_of_a_linear_critic(scale):
+    """Its gradient is its weights everywhere: 10 (|w| - 1)^2, in units of the scale."""
+    model, data = point_game("wasserstein_gp", scale), draws()
+    model.compile(sgd(0.0), sgd(0.0))
+    logs = model.train_step(data)
+    w, b = (np.array(weight, "float64") for weight in model.discriminator.weights)
+    real, fake = (np.asarray(x) @ w + b for x in (data["images"], model.generator(data["latent"])))
+    expected = fake.mean() - real.mean() + 10 * (scale * np.linalg.norm(w) - 1) ** 2
+    assert float(logs["discriminator_loss"]) == pytest.approx(expected, rel=1e-4)
+
+
+def test_penalty_is_taken_between_real_and_fake():
+    """The critic x^2 / 2 has the gradient x, which tells where it was taken."""
+    model = point_game("wasserstein_gp")
+    points = model.discriminator.input
+    model.discriminator = keras.Model(points, keras.ops.sum(points**2, -1, keepdims=True) / 2)
+    real, fake, share = (RANDOM.uniform(size=shape).astype("float32") for shape in ((5, 2), (5, 2), (5,)))
+    penalty = model._penalty("discriminator", {"images": tf.constant(real)}, {"images": tf.constant(fake)}, share)
+    between = share[:, None] * real + (1 - share[:, None]) * fake
+    assert float(penalty) == pytest.approx(np.mean((np.linalg.norm(between, axis=1) - 1) ** 2), rel=1e-5)
+
+
+def test_weights_of_a_wasserstein_critic_are_clipped():
+    model = point_game("wasserstein")
+    model.compile(sgd(10.0), sgd(10.0), critic_steps=4)
+    before = np.array(model.generator.weights[0])
+    model.train_step(draws())
+    for weight in model.discriminator.weights:
+        assert np.abs(weight).max() <= np.float32(0.01)
+    assert np.abs(np.array(model.generator.weights[0]) - before).max() > 0
+    assert int(model.discriminator_optimizer.iterations) == 4
+    assert int(model.generator_optimizer.iterations) == 1
+
+
+def test_average_lags_behind_the_generator():
+    model = point_game("non_saturating", average=0.9)
+    model.compile(sgd(), sgd())
+    first = np.array(model.generator.weights[0])
+    model.train_step(draws())
+    now = np.array(model.generator.weights[0])
+    np.testing.assert_allclose(model.averaged_generator.weights[0], 0.1 * first + 0.9 * now, rtol=1e-5)
+    latent = tf.ones((1, 2))
+    np.testing.assert_allclose(model(latent), model.averaged_generator(latent))
+
+
+@pytest.mark.parametrize("objective", ["non_saturating", "least_squares", "wasserstein_gp"])
+def test_a_generator_learns_where_the_points_are(objective):
+    keras.utils.set_random_seed(0)
+    model = point_game(objective)
+    model.compile(keras.optimizers.Adam(0.02, 0.5), keras.optimizers.Adam(0.05, 0.5))
+    step = tf.function(model.train_step, autograph=False)
+    for _ in range(400):
+        step(draws(64))
+    made = np.asarray(model(tf.constant(RANDOM.normal(size=(2000, 2)), "float32")))
+    np.testing.assert_allclose(made.mean(0), 3, atol=0.5)
+
+
+def test_smoothing_needs_labels():
+    with pytest.raises(UserError, match="no labels to smooth"):
+        point_game("wasserstein_gp").compile(sgd(), sgd(), smoothing=0.1)
+
+
+def test_conditional_nets_train_with_plain_fit():
+    images = RANDOM.uniform(0, 255, (16, 8, 8, 1)).astype("float32")
+    classes = np.arange(16, dtype="int32") % 3
+    for way in ("concatenation", "projection"):
+        model = conditional_gan((8, 8, 1), 3, 4, conditioning=way, width=0.01)
+        model.compile(sgd(), sgd())
+        history = model.fit(images, classes, batch_size=8, verbose=0).history
+        assert np.isfinite(history["generator_loss"][0])
+    latent = np.zeros((3, 4), "float32")
+    made = np.asarray(model({"latent": latent, "classes": np.arange(3)}))
+    assert np.ptp(made, axis=0).max() > 0, "the class has a say"
+
+
+@pytest.mark.parametrize("size", [4, 24, 33])
+def test_sizes_are_powers_of_two(size):
+    with pytest.raises(UserError, match="power of two"):
+        dcgan(size)
+
+
+def test_no_batch_norm_under_a_gradient_penalty():
+    critic = dcgan(8, 3, width=0.03, objective="wasserstein_gp").discriminator
+    assert not any(isinstance(layer, keras.layers.BatchNormalization) for layer in critic.layers)
+    with pytest.raises(UserError, match="would mix them"):
+        dcgan(8, objective="wasserstein_gp", normalization="batch")
+
+
+def test_spectral_norm_keeps_the_largest_singular_value_at_one():
+    keras.utils.set_random_seed(0)
+    model = dcgan(8, 3, width=0.1, normalization="spectral")
+    model.compile(sgd(1e-3), sgd(1e-3))
+    images = tf.random.uniform((4, 8, 8, 3), 0, 255)
+    for _ in range(15):
+        model.train_step({"images": images})
+    kernel = np.array(model.discriminator.get_layer("discriminator_down1_sn").layer.kernel)
+    assert np.linalg.norm(kernel.reshape(-1, kernel.shape[-1]), 2) == pytest.approx(1, abs=0.05)
+
+
+def test_augmentation_moves_and_cuts():
+    pictures = tf.constant(RANDOM.uniform(0, 255, (3, 16, 16, 3)), "float32")
+    middle = np.full((3, CHANCES), 0.5, "float32")
+    np.testing.assert_allclose(augment(pictures, middle, ("colour", "translation")), pictures, atol=1e-3)
+    moved = middle.copy()
+    moved[:, 3] = 0.999  # down by an eighth
+    shifted = augment(pictures, moved, ("translation",)).numpy()
+    np.testing.assert_allclose(shifted[:, :-2], pictures[:, 2:], atol=1e-3)
+    np.testing.assert_allclose(shifted[:, -2:], 127.5)
+    cut = augment(pictures, middle, ("cutout",)).numpy()
+    np.testing.assert_allclose(cut[:, 4:12, 4:12], 127.5)
+    np.testing.assert_allclose(cut[:, :4], pictures[:, :4], atol=1e-3)
+    with tf.GradientTape() as tape:
+        tape.watch(pictures)
+        changed = augment(pictures, RANDOM.uniform(size=(3, CHANCES)).astype("float32"), parse_policy("all"))
+    assert np.abs(tape.gradient(changed, pictures)).sum() > 0
+    with pytest.raises(UserError, match="unknown differentiable augmentation 'blur'"):
+        parse_policy("colour,blur")
+
+
+def test_watch_stops_a_collapse_with_the_last_good_weights():
+    model = point_game("non_saturating")
+    watch = StabilityWatch(patience=2)
+    watch.set_model(model)
+    watch.on_epoch_end(0, {"diversity": 0.9})
+    good = values(model)
+    for weight in model.weights:
+        weight.assign(weight + 1)
+    watch.on_epoch_end(1, {"diversity": 0.01})
+    with pytest.raises(Unstable, match=r"after epoch 3: the generator collapsed, its samples vary 1.0%") as caught:
+        watch.on_epoch_end(2, {"diversity": 0.01})
+    assert caught.value.good_epoch == 1
+    np.testing.assert_array_equal(values(model), good)
+    for logs in ({"generator_gradient": np.inf}, {"discriminator_gradient": 1e6}):
+        assert "diverged" in watch.trouble(logs)
+    assert not watch.trouble({"diversity": 0.8, "generator_gradient": 3.0})
+
+
+def test_resumed_run_ends_as_an_unbroken_one(tmp_path):
+    """Both networks, both optimizers, the averages and the noise."""
+    game = picture_game("non_saturating", lambda: keras.optimizers.Adam(1e-3, 0.5))
+    whole = trained(game, tmp_path / "whole", steps=5)
+    parts = broken_and_resumed(game, tmp_path / "parts", step=4, steps=5)
+    np.testing.assert_allclose(values(parts), values(whole), atol=1e-6)
+    for side in ("generator_optimizer", "discriminator_optimizer"):
+        for a, b in zip(getattr(parts, side).variables, getattr(whole, side).variables, strict=True):
+            np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_two_replicas_train_as_one(tmp_path):
+    path = f"{TOYS.parents[2]}{os.pathsep}{os.environ.get('PYTHONPATH', '')}"
+    environment = {**os.environ, "PYTHONPATH": path, "CUDA_VISIBLE_DEVICES": ""}
+    command = [sys.executable, str(TOYS), str(tmp_path)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=900)
+    assert done.returncode == 0, done.stderr[-3000:]
+    with np.load(tmp_path / "replicas.npz") as out:
+        for objective in ("non_saturating", "wasserstein_gp", "wasserstein"):
+            one, two = out[f"{objective}-single"], out[f"{objective}-mirrored"]
+            np.testing.assert_allclose(two, one, atol=1e-4, rtol=0, err_msg=objective)

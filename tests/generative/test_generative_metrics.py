@@ -1,0 +1,110 @@
+"""Distances between distributions against closed forms and scipy; mode coverage by counting."""
+
+import numpy as np
+import pytest
+import scipy.linalg
+
+from keras_dl.errors import UserError
+from keras_dl.generative import metrics
+
+
+def covariance(random, n):
+    a = random.normal(size=(n, n))
+    return a @ a.T / n
+
+
+def test_frechet_distance_of_round_gaussians():
+    """|m|^2 + n (s1 - s2)^2."""
+    value = metrics.frechet_distance(np.zeros(3), 4 * np.eye(3), np.array([1.0, 2.0, 2.0]), 9 * np.eye(3))
+    assert value == pytest.approx(9 + 3 * (2 - 3) ** 2)
+
+
+def test_frechet_distance_is_scipys():
+    random = np.random.default_rng(0)
+    c1, c2, m = covariance(random, 12), covariance(random, 12), random.normal(size=12)
+    expected = m @ m + np.trace(c1 + c2 - 2 * np.real(scipy.linalg.sqrtm(c1 @ c2)))
+    assert metrics.frechet_distance(m, c1, np.zeros(12), c2) == pytest.approx(expected, rel=1e-9)
+
+
+def test_frechet_distance_of_a_singular_covariance():
+    flat = np.diag([1.0, 0.0])
+    assert metrics.frechet_distance(np.zeros(2), flat, np.zeros(2), np.eye(2)) == pytest.approx(1.0)
+
+
+def test_fid_of_samples_is_scipys_formula():
+    random = np.random.default_rng(1)
+    real, fake = random.normal(size=(400, 8)), random.normal(0.3, 1.2, (300, 8)) @ covariance(random, 8)
+    difference = real.mean(0) - fake.mean(0)
+    c1, c2 = np.cov(real.T), np.cov(fake.T)
+    expected = difference @ difference + np.trace(c1 + c2 - 2 * np.real(scipy.linalg.sqrtm(c1 @ c2)))
+    assert metrics.frechet_inception_distance(real, fake) == pytest.approx(expected, rel=1e-8)
+    assert metrics.frechet_inception_distance(real, real) == pytest.approx(0, abs=1e-9)
+
+
+def test_kid_is_the_unbiased_sum_over_pairs():
+    random = np.random.default_rng(2)
+    x, y = random.normal(size=(5, 3)), random.normal(0.5, 1, (5, 3))
+
+    def k(a, b):
+        return (a @ b / 3 + 1) ** 3
+
+    apart = [(i, j) for i in range(5) for j in range(5) if i != j]
+    expected = np.mean([k(x[i], x[j]) + k(y[i], y[j]) for i, j in apart])
+    expected -= 2 * np.mean([k(a, b) for a in x for b in y])
+    mean, deviation = metrics.kernel_inception_distance(x, y, subsets=4)
+    assert mean == pytest.approx(expected)
+    assert deviation == pytest.approx(0, abs=1e-12)  # every subset is the whole
+
+
+def test_kid_has_no_bias():
+    """Of the same distribution it is zero on average, with few samples too."""
+    random = np.random.default_rng(3)
+    values = [
+        metrics.kernel_inception_distance(random.normal(size=(20, 2)), random.normal(size=(20, 2)), subsets=1)[0]
+        for _ in range(400)
+    ]
+    assert abs(np.mean(values)) < 4 * np.std(values) / np.sqrt(len(values))
+
+
+def test_inception_score_of_known_answers():
+    sure = np.eye(4)[np.arange(40) % 4]
+    assert metrics.inception_score(sure, splits=5)[0] == pytest.approx(4)
+    assert metrics.inception_score(np.full((40, 4), 0.25))[0] == pytest.approx(1)
+    half = np.repeat([[0.5, 0.5, 0, 0], [0, 0, 0.5, 0.5]], 10, axis=0)
+    assert metrics.inception_score(half, splits=1) == (pytest.approx(2), 0)
+
+
+def test_mode_coverage():
+    centres = metrics.grid_mixture()
+    assert centres.shape == (25, 2)
+    assert centres.min() == -4
+    samples = metrics.draw_mixture(centres, 0.05, 20_000, np.random.default_rng(4))
+    all_modes = metrics.mode_coverage(samples, centres, 0.05)
+    assert all_modes["modes"] == 25
+    assert all_modes["kl"] < 1e-3
+    assert all_modes["good"] == pytest.approx(1 - np.exp(-4.5), abs=2e-3)  # of a round Gaussian within three deviations
+    one = metrics.mode_coverage(np.zeros((10, 2)), centres, 0.05)
+    assert one == {"modes": 1, "kl": pytest.approx(np.log(25)), "good": 1.0}
+    assert metrics.mode_coverage(np.full((10, 2), 0.9), centres, 0.05)["modes"] == 0
+
+
+def test_stacked_digits():
+    digits = np.arange(10)[:, None, None] * np.ones((10, 2, 2))
+    stacked = metrics.stack_digits(digits, 50, np.random.default_rng(5))
+    assert stacked.shape == (50, 2, 2, 3)
+    modes = metrics.stacked_modes(stacked[:, 0, 0])
+    assert (modes == stacked[:, 0, 0] @ [100, 10, 1]).all()
+    assert metrics.histogram_coverage(modes, 1000)["modes"] == len(set(modes))
+
+
+def test_nearest_finds_the_copy():
+    random = np.random.default_rng(6)
+    pictures = random.uniform(0, 255, (20, 4, 4, 3))
+    index, distance = metrics.nearest(pictures[[7, 3]] + 1, pictures)
+    assert index.tolist() == [7, 3]
+    np.testing.assert_allclose(distance, np.sqrt(48))
+
+
+def test_one_sample_is_too_few():
+    with pytest.raises(UserError, match="needs two samples"):
+        metrics.frechet_inception_distance(np.ones((1, 3)), np.ones((5, 3)))
