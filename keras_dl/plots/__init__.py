@@ -18,6 +18,8 @@ _EXPORTS = {
     "precision_recall_curves": "classification",
     "reliability_diagram": "classification",
     "roc_curves": "classification",
+    "style_losses": "style_transfer",
+    "style_sheet": "style_transfer",
     "training_curves": "curves",
     "tsne_map": "features",
 }

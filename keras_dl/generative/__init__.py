@@ -1,0 +1,6 @@
+"""Generative models: one file per architecture."""
+
+ARCHITECTURES = (
+    "style",
+    "style_transform",
+)
