@@ -15,6 +15,7 @@ from keras_dl.data import exif
 Resize = Literal["crop", "stretch", "pad"]
 Branch = Callable[[], tf.Tensor]
 Test = Callable[[tf.Tensor], tf.Tensor]
+_LARGER_THAN_ANY = 1 << 20  # pixels a side
 
 
 def decode_image(encoded: tf.Tensor, size: Sequence[int], resize: Resize = "crop") -> tf.Tensor:
@@ -42,6 +43,32 @@ def decode_images(encoded: tf.Tensor, size: Sequence[int], resize: Resize = "cro
     """`decode_image` over a batch: strings `(n,)` to float32 `(n, height, width, 3)`; n may be 0."""
     signature = tf.TensorSpec((*size, 3), tf.float32)
     return tf.map_fn(lambda one: decode_image(one, size, resize), encoded, fn_output_signature=signature)
+
+
+@tf.autograph.experimental.do_not_convert
+def decode_upright(encoded: tf.Tensor, longer: float | None = None, largest: int | None = None) -> tf.Tensor:
+    """Decodes a whole picture in its own proportions.
+
+    Args:
+        encoded: scalar string, a picture file's bytes.
+        longer: pixels of the longer side; by default its own.
+        largest: the same, for larger pictures only.
+
+    Returns:
+        float32 RGB `(height, width, 3)` in [0, 255].
+
+    Raises:
+        tf.errors.InvalidArgumentError: when run on bytes that are no whole picture of the formats above.
+    """
+    pixels = _decode(encoded, tf.constant([_LARGER_THAN_ANY] * 2), "stretch")
+    shape = tf.cast(tf.shape(pixels)[:2], tf.float32)
+    side = tf.reduce_max(shape)
+    wanted = side if longer is None else tf.constant(longer, tf.float32)
+    if largest is not None:
+        wanted = tf.minimum(wanted, float(largest))
+    target = tf.maximum(tf.cast(tf.round(shape * wanted / side), tf.int32), 1)
+    upright = _turn_upright(_fit(pixels, target, "stretch"), _orientation(encoded))
+    return tf.ensure_shape(upright, (None, None, 3))
 
 
 @tf.autograph.experimental.do_not_convert

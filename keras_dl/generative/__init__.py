@@ -10,5 +10,7 @@ ARCHITECTURES = (
     "gan",
     "pixel_cnn",
     "pixel_rnn",
+    "style",
+    "style_transform",
     "vae",
 )

@@ -22,6 +22,8 @@ _EXPORTS = {
     "reliability_diagram": "classification",
     "roc_curves": "classification",
     "sample_grid": "samples",
+    "style_losses": "style_transfer",
+    "style_sheet": "style_transfer",
     "training_curves": "curves",
     "tsne_map": "features",
 }

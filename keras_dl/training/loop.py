@@ -76,7 +76,7 @@ class Loop:
             self.model.reset_metrics()
         for callback in self.callbacks:
             callback.on_epoch_begin(epoch)
-        progress = Progress(epoch, self.epochs, self.steps_per_epoch) if self.chief else None
+        progress = Progress(f"Epoch {epoch + 1}/{self.epochs}", self.steps_per_epoch) if self.chief else None
         looked = time.monotonic()
         for step in range(done + 1, self.steps_per_epoch + 1):
             for callback in self.callbacks:

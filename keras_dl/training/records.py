@@ -59,16 +59,15 @@ class TensorBoardLog:
 
 
 class Progress:
-    """Keras' progress bar for one epoch; a line every ten seconds where the output is no terminal.
+    """Keras' progress bar; a line every ten seconds where the output is no terminal.
 
     Args:
-        epoch: counted from 0.
-        epochs: of the whole run.
-        steps: of one epoch.
+        title: stands above it.
+        steps: how many there will be.
     """
 
-    def __init__(self, epoch: int, epochs: int, steps: int) -> None:
-        print(f"Epoch {epoch + 1}/{epochs}", flush=True)
+    def __init__(self, title: str, steps: int) -> None:
+        print(title, flush=True)
         self.steps = steps
         self.interval = 0.1 if sys.stdout.isatty() else 10.0
         self.bar = keras.utils.Progbar(steps, interval=0.0)
@@ -76,7 +75,7 @@ class Progress:
         self.last = time.monotonic() if self.interval > 1 else 0.0
 
     def show(self, step: int, logs: Mapping[str, float]) -> None:
-        """Draws the bar if it is time to, or if the epoch ends."""
+        """Draws the bar if it is time to, or at the last step."""
         if step >= self.steps or time.monotonic() - self.last >= self.interval:
             self.last = time.monotonic()
             self.bar.stateful_metrics = set(logs)

@@ -1,0 +1,779 @@
+"""Neural style transfer: a photo and a painting in, the photo painted in that style out."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import sys
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from keras_dl import cli, run
+from keras_dl.errors import UserError
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+    import tensorflow as tf
+
+    from keras_dl.data.image_set import ImageSet
+    from keras_dl.data.picture import Picture
+    from keras_dl.training.stylize import Settings, Style
+
+APPLICATION = "style_transfer"
+BUILTIN_NET, PUBLISHED_NET = "vgg13_cifar", "vgg19"
+SMALLEST = 16  # pixels of a picture's shorter side
+SMALLEST_WORKED = 32  # the same at --size
+LARGEST_SERVED = 1024
+GIF_SIDE = 320
+ADAM_RATE = 10.0  # levels of 255
+
+
+# Configuration
+
+
+@dataclasses.dataclass(frozen=True)
+class Look(cli.Options):
+    """What decides how the result looks."""
+
+    model: str | None = None
+    """The net that compares pictures: any with stages. By default vgg19 if its ImageNet weights can be had,
+    otherwise the built-in vgg13_cifar."""
+    weights: str = "auto"
+    """auto (what can be had), imagenet, builtin, none (random), or a file."""
+    pooling: Literal["avg", "max"] = "avg"
+    """The net's pooling; avg gives smoother pictures."""
+    content_weight: float = 1.0
+    """How much the photo's shapes count."""
+    style_weight: float = 10.0
+    """How much the painting's texture and colours count."""
+    variation_weight: float = 1.0
+    """How much noise is smoothed (total variation)."""
+    style_scale: float = 1.0
+    """Size of the painting's strokes: of its longer side relative to the result's."""
+    content_layers: tuple[str, ...] = ()
+    """Layers of the net that are compared for content. By default one of block 4."""
+    style_layers: tuple[str, ...] = ()
+    """Layers that are compared for style, the first ones for colour and fine texture. By default one per block."""
+    layer_weights: tuple[float, ...] = ()
+    """A weight for each style layer."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Optimise(Look):
+    content: str = "builtin"
+    """A photo, or builtin:china, builtin:flower (scikit-learn's photographs)."""
+    style: tuple[str, ...] = ("builtin",)
+    """One or several paintings, or builtin:night, builtin:ember, builtin:meadow (drawn by this program)."""
+    output: Path | None = None
+    """The file to write; its suffix is its format. By default picture.png in the run folder."""
+    size: int = 384
+    """Pixels of the result's longer side."""
+    steps: int = 300
+    """Passes through the net."""
+    optimizer: Literal["lbfgs", "adam"] = "lbfgs"
+    """How the picture follows the gradients."""
+    learning_rate: float = ADAM_RATE
+    """Adam's, in levels of 255."""
+    style_blend: tuple[float, ...] = ()
+    """A share for each of several paintings; by default equal ones."""
+    masks: tuple[str, ...] = ()
+    """A picture for each painting, white where the photo is to have its style."""
+    style_masks: tuple[str, ...] = ()
+    """A picture for each painting, white where its style is to be learned."""
+    colours: Literal["style", "luminance", "histogram"] = "style"
+    """Whose colours: the painting's, or the photo's, by painting the luminance only or by matching histograms."""
+    start: str = "content"
+    """What to begin with: content, noise, or a picture."""
+    seed: int = 0
+    """Of the noise."""
+    save_every: int | None = None
+    """Write the picture every so many steps."""
+    gif: bool = False
+    """Write the pictures on the way as an animated GIF."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Train(Look, cli.TrainingOptions):
+    style: str = "builtin"
+    """The painting."""
+    data: str = "builtin"
+    """A folder of photos, or builtin: crops of scikit-learn's two."""
+    image_size: int = 256
+    """Pixels a side of the photos in training."""
+    batch_size: int = 4
+    """Photos per step, over all replicas."""
+    epochs: int = 10
+    """Times 100 steps."""
+    learning_rate: float = 2e-3
+    """Adam's highest; it falls along a cosine."""
+    width: int = 16
+    """Channels of the network's first layer; the paper has 32."""
+    export: bool = True
+    """Write a SavedModel at the end."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluate(cli.Options):
+    pictures: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
+    """Photos. By default a part of the built-in one that training has not seen."""
+    size: int = 256
+    """Pixels of their longer side."""
+    steps: int = 50
+    """Of the optimisation that the network is compared with."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Predict(cli.Options):
+    pictures: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
+    """Photos or frames of a video, and folders of them."""
+    output: Path | None = None
+    """The folder to write to. By default predictions/ in the run folder."""
+    size: int | None = None
+    """Pixels of the longer side. By default each photo's own."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Export(Look):
+    output: Path = Path("saved_models")
+    """The folder that TF Serving reads; the version folders are made below it."""
+    size: int = 256
+    """Pixels of the longer side of what the optimisation is to paint."""
+
+
+# Data
+
+
+def read_photo(name: str, flag: str, size: float) -> Picture:
+    """The picture that an option names, checked for the size that it will have.
+
+    Raises:
+        UserError: if it can't be read, or is too small or too narrow.
+    """
+    import numpy as np
+
+    from keras_dl.data.picture import Picture, read_picture
+    from keras_dl.data.samples import painting, photos
+    from keras_dl.training.stylize import fitted
+
+    source, _, choice = name.partition(":")
+    if source == "builtin":
+        choices = photos.NAMES if flag == "content" else tuple(painting.PALETTES)
+        choice = choice or choices[0]
+        if choice not in choices:
+            raise UserError(f"--{flag} {name}: choose from {', '.join(f'builtin:{each}' for each in choices)}")
+        pixels = photos.photograph(choice) if flag == "content" else painting.painting(choice)
+        return Picture(np.asarray(pixels, "float32"))
+    picture = read_picture(name)
+    height, width = picture.pixels.shape[:2]
+    if min(height, width) < SMALLEST:
+        raise UserError(f"{name} has {width}x{height} pixels; give a picture of {SMALLEST} or more a side")
+    shorter = min(fitted((height, width), size))
+    if shorter < SMALLEST_WORKED:
+        raise UserError(
+            f"{name} has {width}x{height} pixels, so at --size {size:g} only {shorter} on its shorter side, and "
+            f"{SMALLEST_WORKED} are needed: raise --size, or crop the picture"
+        )
+    return picture
+
+
+def read_mask(name: str) -> np.ndarray:
+    """A mask `(height, width)` in [0, 1]: how bright each pixel is."""
+    from keras_dl.data.picture import read_picture
+
+    mask = read_picture(name).pixels.mean(-1) / 255
+    if not mask.any():
+        raise UserError(f"{name} is all black, so that it selects nothing; paint white where the style is to be")
+    return mask
+
+
+def read_styles(options: Optimise, content: np.ndarray) -> list[Style]:
+    """The paintings with their shares, masks and regions, in the colours asked for.
+
+    Raises:
+        UserError: if their numbers don't agree.
+    """
+    from keras_dl.generative.colour import match_colours, match_luminance
+    from keras_dl.training.stylize import Style
+
+    count = len(options.style)
+    for flag in ("style_blend", "masks", "style_masks"):
+        given = len(getattr(options, flag))
+        if given not in (0, count):
+            raise UserError(f"--{flag.replace('_', '-')} has {given} values for {count} style pictures: give {count}")
+    if options.style_blend and not (min(options.style_blend) >= 0 and sum(options.style_blend) > 0):
+        raise UserError(f"--style-blend {options.style_blend}: give shares of 0 or more, not all 0")
+    recolour = {"style": lambda style, _: style, "luminance": match_luminance, "histogram": match_colours}
+    styles = []
+    for i, name in enumerate(options.style):
+        pixels = read_photo(name, "style", options.size * options.style_scale).pixels
+        styles.append(
+            Style(
+                recolour[options.colours](pixels, content),
+                weight=options.style_blend[i] if options.style_blend else 1.0,
+                mask=read_mask(options.style_masks[i]) if options.style_masks else None,
+                region=read_mask(options.masks[i]) if options.masks else None,
+            )
+        )
+    return styles
+
+
+def read_start(options: Optimise, content: np.ndarray) -> np.ndarray:
+    """What the optimisation begins with."""
+    import numpy as np
+
+    if options.start == "content":
+        return content
+    if options.start == "noise":
+        noise = np.random.default_rng(options.seed).normal(127.5, 40, content.shape)
+        return np.clip(noise, 0, 255).astype("float32")
+    return read_photo(options.start, "start", options.size).pixels
+
+
+def read_training_photos(data: str, size: int, seed: int) -> tuple[ImageSet, ImageSet]:
+    """Photos to learn from, and photos to measure on."""
+    import numpy as np
+
+    from keras_dl.data.check import checked_image_set
+    from keras_dl.data.images import read_pictures
+    from keras_dl.data.picture import encode_picture
+    from keras_dl.data.samples import photos
+
+    def unlabelled(encoded: list[bytes], name: str) -> ImageSet:
+        names = [f"{name} {i}" for i in range(len(encoded))]
+        labels = np.zeros(len(encoded), "int32")
+        return checked_image_set(encoded, labels, (), names=names, source=name, strict=True)
+
+    if data == "builtin":
+        crops = unlabelled(photos.photo_crops(side=size, seed=seed), "a crop of the built-in photographs")
+        unseen = [encode_picture(photos.held_out(name)) for name in photos.NAMES]
+        return crops, unlabelled(unseen, "a part of the built-in photographs")
+    images = read_pictures([Path(data)])
+    for name, reason in images.skipped:
+        print(f"skipped {name}: {reason}")
+    if len(images) < 2:
+        raise UserError(f"{data} has {len(images)} photo; give a folder of two or more, one to measure on")
+    order = np.random.default_rng(seed).permutation(len(images))
+    unseen = min(16, max(1, len(images) // 10))
+    return images.subset(order[unseen:]), images.subset(order[:unseen])
+
+
+# Model
+
+
+def choose_extractor(name: str | None, weights: str) -> keras.Model:
+    """The net that compares pictures, as `--model` and `--weights` say; what was chosen is printed.
+
+    Raises:
+        UserError: if the net has no stages, or weights asked for by name can't be had.
+    """
+    from keras_dl.generative.style import create_extractor
+    from keras_dl.registry import model_info
+
+    if name is None and weights == "auto":
+        try:
+            extractor = create_extractor(PUBLISHED_NET, "imagenet")
+        except UserError as error:
+            print(f"{str(error).partition(';')[0]}: using the built-in {BUILTIN_NET}")
+            return create_extractor(BUILTIN_NET, "builtin")
+        print(f"comparing pictures by {PUBLISHED_NET}, weights: imagenet")
+        return extractor
+    name = name or (BUILTIN_NET if weights == "builtin" else PUBLISHED_NET)
+    if weights == "auto":
+        info = model_info(name)
+        weights = "builtin" if info.builtin else "imagenet" if info.imagenet else "none"
+    print(f"comparing pictures by {name}, weights: {weights}")
+    return create_extractor(name, None if weights == "none" else weights)
+
+
+def create_describer(options: Look, regions: bool = False) -> keras.Model:
+    """The model that says what a picture shows and how it is painted."""
+    import keras_dl
+
+    return keras_dl.create_model(
+        "style_transfer",
+        extractor=choose_extractor(options.model, options.weights),
+        content_layers=options.content_layers or None,
+        style_layers=options.style_layers or None,
+        pooling=options.pooling,
+        regions=regions,
+    )
+
+
+def check_look(options: Look) -> None:
+    """Refuses weights and sizes that mean nothing."""
+    cli.check_positive(options, "style_scale")
+    for flag in ("content_weight", "style_weight", "variation_weight"):
+        if not getattr(options, flag) >= 0:
+            raise UserError(f"--{flag.replace('_', '-')} is {getattr(options, flag)}; give 0 or more")
+    if options.content_weight == options.style_weight == 0:
+        raise UserError("--content-weight and --style-weight are both 0, so there is nothing to paint; raise one")
+
+
+def loss_weights(options: Look) -> dict[str, float]:
+    names = ("content", "style", "variation")
+    return {name: getattr(options, f"{name}_weight") for name in names}
+
+
+def style_layer_weights(options: Look, describe: keras.Model) -> dict[str, float] | None:
+    """`--layer-weights` by layer.
+
+    Raises:
+        UserError: if their number is not that of the layers.
+    """
+    layers = list(describe.output["style"])
+    given = options.layer_weights
+    if not given:
+        return None
+    if len(given) != len(layers):
+        raise UserError(f"--layer-weights has {len(given)} values for {len(layers)} style layers: {', '.join(layers)}")
+    if not (min(given) >= 0 and sum(given) > 0):
+        raise UserError(f"--layer-weights {given}: give 0 or more for each layer, not all 0")
+    return dict(zip(layers, given, strict=True))
+
+
+# Optimise
+
+
+def optimise(options: Optimise) -> None:
+    """Paints a photo in the style of one or several paintings."""
+    check_look(options)
+    cli.check_positive(options, "size", "steps", "learning_rate", "save_every")
+    from keras_dl.data.picture import check_writable
+    from keras_dl.training.stylize import Settings
+
+    content = read_photo(options.content, "content", options.size)
+    styles = read_styles(options, content.pixels)
+    start = read_start(options, content.pixels)
+    if options.output is not None:
+        check_writable(options.output)
+    describe = create_describer(options, regions=bool(options.masks or options.style_masks))
+    settings = Settings(
+        size=options.size,
+        steps=options.steps,
+        optimizer=options.optimizer,
+        learning_rate=options.learning_rate,
+        weights=loss_weights(options),
+        layer_weights=style_layer_weights(options, describe),
+        style_scale=options.style_scale,
+    )
+    folder = run.new_run(APPLICATION, options.run)
+    run.save_config(folder, options)
+    paint(options, describe, content, styles, settings, start, folder)
+
+
+def paint(
+    options: Optimise,
+    describe: keras.Model,
+    content: Picture,
+    styles: Sequence[Style],
+    settings: Settings,
+    start: np.ndarray,
+    folder: Path,
+) -> Path:
+    """Optimises the picture and writes it, with a sheet of all pictures and the losses.
+
+    Returns:
+        The picture's file.
+
+    Raises:
+        UserError: if the losses are no longer finite; the last good picture is written before.
+        Interrupted: after Ctrl-C, once the current picture is written.
+    """
+    from keras_dl import plots
+    from keras_dl.data.picture import encode_animation, write_picture
+    from keras_dl.generative.colour import keep_colours
+    from keras_dl.training.records import Interrupted, Signals
+    from keras_dl.training.stylize import stylize
+    from keras_dl.training.watch import NotFinite, PictureWatch
+
+    target = options.output or folder / "picture.png"
+    frames: list[np.ndarray] = []
+
+    def finished(pixels: np.ndarray) -> np.ndarray:
+        if options.colours != "luminance":
+            return pixels
+        return keep_colours(pixels, content.resized(*pixels.shape[:2]).pixels)
+
+    def write(pixels: np.ndarray, path: Path) -> Path:
+        return write_picture(path, finished(pixels), content.resized(*pixels.shape[:2]).alpha)
+
+    def keep(step: int, pixels: np.ndarray) -> None:
+        if options.save_every:
+            (folder / "steps").mkdir(exist_ok=True)
+            write(pixels, folder / "steps" / f"{step:05}.png")
+        frames.append(finished(pixels))
+
+    keep_every = options.save_every or (max(1, options.steps // 20) if options.gif else None)
+    with Signals() as signals:
+        watch = PictureWatch(options.steps, signals, keep_every, keep)
+        try:
+            result = stylize(describe, content.pixels, styles, settings, start, watch)
+        except NotFinite as error:
+            kept = (
+                ""
+                if watch.picture is None
+                else f"; the picture of step {watch.step} is in {write(watch.picture, target)}"
+            )
+            raise UserError(f"{error}: lower --style-weight, --content-weight or --learning-rate{kept}") from error
+        except Interrupted as interrupt:
+            print(f"\n{interrupt}: {write(watch.picture, target)}", file=sys.stderr)
+            raise
+    write(result, target)
+    run.write_json(folder / "metrics.json", {"result": watch.history[-1]})
+    names = [options.content, *options.style, target.name]
+    sheet = folder / "plots" / "sheet.png"
+    title = f"{options.steps} steps, {', '.join(f'{k} {v:g}' for k, v in settings.weights.items())}"
+    plots.style_sheet(content.pixels, [s.pixels for s in styles], finished(result), title, names, path=sheet)
+    plots.style_losses(watch.history, path=folder / "plots" / "losses.png")
+    print(f"picture: {target}\nside by side: {sheet}\nlosses: {folder / 'plots' / 'losses.png'}")
+    if options.save_every:
+        print(f"on the way: {folder / 'steps'}")
+    if options.gif:
+        run.write_bytes(folder / "steps.gif", encode_animation([reduced(frame) for frame in frames]))
+        print(f"animation: {folder / 'steps.gif'}")
+    return target
+
+
+def reduced(pixels: np.ndarray) -> np.ndarray:
+    """A frame of the animation; all have one size, whatever that of the pyramid was."""
+    from keras_dl.training.stylize import fitted, resize
+
+    return resize(pixels, fitted(pixels.shape, GIF_SIDE))[0].numpy()
+
+
+# Train
+
+
+def train(options: Train) -> None:
+    """Trains a network that paints any photo in one style, in one pass."""
+    check_look(options)
+    cli.check_positive(options, "image_size", "batch_size", "epochs", "learning_rate", "width")
+    from keras_dl import training
+    from keras_dl.training.replicas import is_chief
+
+    strategy = training.make_strategy(options.strategy)
+    chief = is_chief(strategy)
+    with contextlib.redirect_stdout(sys.stdout if chief else None):
+        style = read_photo(options.style, "style", options.image_size * options.style_scale)
+        seen, unseen = read_training_photos(options.data, options.image_size, options.seed)
+        print(f"{len(seen):,} photos to learn from, {len(unseen):,} to measure on")
+        folder = options.run
+        if not options.resume and chief:
+            folder = run.new_run(APPLICATION, options.run)
+            run.save_config(folder, options)
+        fit_network(options, style.pixels, seen, unseen, folder, strategy)
+    if not chief:
+        return
+    model = load_network(folder)
+    draw_example(model, style.pixels, folder)
+    print(f"run: {folder}\npictures: {folder / 'plots'}")
+    if options.export:
+        print(f"export: {export_network(folder, Path('saved_models'))}")
+
+
+def fit_network(
+    options: Train,
+    style: np.ndarray,
+    seen: ImageSet,
+    unseen: ImageSet,
+    folder: Path,
+    strategy: tf.distribute.Strategy | None = None,
+) -> keras.Model:
+    """Trains the network; the run folder gets its history and model.
+
+    Args:
+        options: the command's.
+        style: the painting `(height, width, 3)` in [0, 255].
+        seen: photos to learn from.
+        unseen: photos to measure on after each epoch.
+        folder: the run folder.
+        strategy: by default one device.
+    """
+    import keras
+
+    from keras_dl import training
+    from keras_dl.data.pipeline import evaluation_batches, training_stream
+    from keras_dl.generative.style_transform import StyleTraining, style_transform
+    from keras_dl.training.stylize import Style, make_targets, resize
+
+    keras.utils.set_random_seed(options.seed)
+    training.set_mixed_precision(options.mixed_precision)
+
+    def build() -> keras.Model:
+        describe = create_describer(options)
+        layer_weights = style_layer_weights(options, describe)
+        model = StyleTraining(style_transform(options.width), describe, loss_weights(options), layer_weights)
+        size = options.image_size
+        blank = resize(style, (size, size))
+        model.set_style(make_targets(describe, blank, [Style(style)], size * options.style_scale)["style"])
+        rate = training.make_schedule(
+            "cosine", options.learning_rate, steps_per_epoch=100, epochs=options.epochs, warmup_epochs=0.5
+        )
+        model.compile(keras.optimizers.Adam(rate), keras.losses.MeanAbsoluteError())
+        print(f"{model.network.count_params():,} parameters learn")
+        return model
+
+    def stream(start_step: int) -> tf.data.Dataset:
+        return training_stream(
+            seen,
+            image_size=options.image_size,
+            batch_size=options.batch_size,
+            seed=options.seed,
+            augment="mirror",
+            start_step=start_step,
+        )
+
+    return training.fit(
+        build,
+        stream,
+        run=folder,
+        steps_per_epoch=100,
+        epochs=options.epochs,
+        validation=evaluation_batches(unseen, options.image_size, options.batch_size),
+        strategy=strategy,
+        clip_norm=1.0,
+        resume=options.resume,
+        tensorboard=options.tensorboard,
+    )
+
+
+def draw_example(model: keras.Model, style: np.ndarray, folder: Path) -> None:
+    """Writes what the network makes of the built-in photograph beside it, and the course of the training."""
+    from keras_dl import plots
+    from keras_dl.data.samples.photos import photograph
+
+    photo = photograph()
+    styled = apply_network(model.network, photo)
+    plots.style_sheet(photo, [style], styled, "One pass of the network", path=folder / "plots" / "sheet.png")
+    plots.training_curves(folder / "history.csv", path=folder / "plots" / "training_curves.png")
+
+
+# Evaluate
+
+
+def evaluate(options: Evaluate) -> None:
+    """Compares the losses of a trained network's pictures with those of the optimisation."""
+    cli.check_positive(options, "size", "steps")
+    import numpy as np
+
+    from keras_dl.data.samples.photos import held_out
+    from keras_dl.training.stylize import by_lbfgs, fitted, make_losses, resize
+
+    folder = run.find_run(APPLICATION, options.run)
+    print(f"run: {folder}")
+    model = load_network(folder)
+    photos = {str(path): read_photo(str(path), "pictures", options.size).pixels for path in options.pictures}
+    photos = photos or {"a part of the built-in photograph that was not trained on": held_out().astype("float32")}
+    measured = {}
+    for name, pixels in photos.items():
+        image = resize(pixels, fitted(pixels.shape, options.size))
+        targets = {"content": model.describe(image)["content"], "style": dict(model.targets)}
+        losses = make_losses(model.describe, targets, model.loss_weights, model.layer_weights)
+        one_pass = float(losses(resize(apply_network(model.network, image[0].numpy()), image.shape[1:3]))["total"])
+        totals: list[float] = []
+        by_lbfgs(losses, image, options.steps, 0.0, lambda _, __, values, t=totals: t.append(float(values["total"])))
+        measured[name] = {"one_pass": one_pass, f"optimised_{options.steps}_steps": float(np.min(totals))}
+        print(f"{name}: total loss {one_pass:.4f} in one pass, {np.min(totals):.4f} after {options.steps} steps")
+    path = folder / "metrics.json"
+    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    run.write_json(path, known | measured)
+
+
+# Predict
+
+
+def load_network(folder: Path) -> keras.Model:
+    """The trained `StyleTraining` of a run.
+
+    Raises:
+        UserError: if the file is damaged.
+    """
+    import keras
+
+    import keras_dl
+
+    keras_dl.list_models()  # registers the layers and models that a file may hold
+    try:
+        return keras.models.load_model(folder / "model.keras", compile=False)
+    except (ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
+        raise UserError(f"can't load {folder / 'model.keras'} ({str(error).splitlines()[0]}); train again") from error
+
+
+def apply_network(network: keras.Model, pixels: np.ndarray) -> np.ndarray:
+    """A picture `(height, width, 3)` in [0, 255] in the network's style: one pass."""
+    import tensorflow as tf
+
+    from keras_dl.generative.style_transform import restyle
+
+    return restyle(network, tf.constant(pixels, tf.float32)[None])[0].numpy()
+
+
+def predict(options: Predict) -> None:
+    """Paints photos, or the frames of a video, with a trained network: one pass each."""
+    cli.check_positive(options, "size")
+    if not options.pictures:
+        raise UserError("no pictures given; name files or folders after predict")
+    from keras_dl.data.folder import find_pictures
+    from keras_dl.data.picture import check_writable, picture_format, write_picture
+    from keras_dl.data.progress import Progress
+    from keras_dl.training.stylize import fitted
+
+    folder = run.find_run(APPLICATION, options.run)
+    print(f"run: {folder}")
+    output = options.output or folder / "predictions"
+    files = [file for path in options.pictures for file in (find_pictures(path) if path.is_dir() else [path])]
+    check_writable(output / "picture.png")
+    network = load_network(folder).network
+    taken: set[Path] = set()
+    with Progress("painting pictures", len(files)) as progress:
+        for file in files:
+            try:
+                picture = read_photo(str(file), "pictures", options.size or float("inf"))
+            except UserError as error:
+                print(f"skipped {error}")
+                continue
+            if options.size:
+                picture = picture.resized(*fitted(picture.pixels.shape, options.size))
+            target = output / file.name
+            with contextlib.suppress(UserError):
+                picture_format(target)
+            write_picture(target, apply_network(network, picture.pixels), picture.alpha)
+            taken.add(target)
+            progress.advance()
+    if not taken:
+        raise UserError("no picture could be read")
+    print(f"{len(taken):,} pictures: {output}")
+
+
+# Export
+
+
+def export_optimisation(options: Export) -> Path:
+    """Writes the next version of `output/style_transfer`; see `keras_dl.serving.export`.
+
+    Its one signature takes `content_bytes [N]`, `style_bytes [N]`, `steps [N]`, `content_weight [N]` and
+    `style_weight [N]`, and returns `image_bytes [N]`, PNG.
+    """
+    import tensorflow as tf
+
+    from keras_dl.data.decode import decode_upright
+    from keras_dl.serving.export import ModelCard, Signature, export
+    from keras_dl.training.stylize import in_graph
+
+    describe = create_describer(options)
+    layer_weights = style_layer_weights(options, describe)
+
+    def paint_one(row: tuple[tf.Tensor, ...]) -> tf.Tensor:
+        content_bytes, style_bytes, steps, content_weight, style_weight = row
+        content = decode_upright(content_bytes, options.size)[None]
+        style = decode_upright(style_bytes, options.size * options.style_scale)[None]
+        weights = {"content": content_weight, "style": style_weight, "variation": options.variation_weight}
+        return encode_png(in_graph(describe, content, style, steps, weights, ADAM_RATE, layer_weights)[0])
+
+    def paint_all(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
+        rows = tuple(inputs[name] for name in specs)
+        return {"image_bytes": tf.map_fn(paint_one, rows, fn_output_signature=tf.string)}
+
+    types = {"content_bytes": tf.string, "style_bytes": tf.string, "steps": tf.int32}
+    types |= {"content_weight": tf.float32, "style_weight": tf.float32}
+    specs = {name: tf.TensorSpec([None], kind) for name, kind in types.items()}
+    example = {"content_bytes": [grey_png()], "style_bytes": [grey_png()], "steps": [1]}
+    example |= {"content_weight": [options.content_weight], "style_weight": [options.style_weight]}
+    return export(
+        APPLICATION,
+        {"serving_default": Signature(tf.function(paint_all, autograph=False), specs, example)},
+        [describe],
+        card=ModelCard(
+            model="style_transfer",
+            data="none: the picture itself is optimised",
+            metrics={},
+            command=f"python -m apps.{APPLICATION} export",
+            notes=f"Pictures are brought to {options.size} pixels on their longer side. Each row is a whole "
+            "optimisation: serve it without batching.",
+        ),
+        folder=options.output / APPLICATION,
+        batch_sizes=(1,),
+    )
+
+
+def export_network(folder: Path, output: Path) -> Path:
+    """Writes the next version of `output/style_transfer_fast`: `image_bytes [N]` to `image_bytes [N]`, PNG."""
+    import tensorflow as tf
+
+    from keras_dl.data.decode import decode_upright
+    from keras_dl.generative.style_transform import restyle
+    from keras_dl.serving.export import ModelCard, Signature, export
+
+    network = load_network(folder).network
+    trained = run.load_config(folder, Train)
+
+    def paint_one(encoded: tf.Tensor) -> tf.Tensor:
+        return encode_png(restyle(network, decode_upright(encoded, largest=LARGEST_SERVED)[None])[0])
+
+    def paint_all(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        return {"image_bytes": tf.map_fn(paint_one, image_bytes, fn_output_signature=tf.string)}
+
+    name = f"{APPLICATION}_fast"
+    specs = {"image_bytes": tf.TensorSpec([None], tf.string)}
+    return export(
+        name,
+        {"serving_default": Signature(tf.function(paint_all, autograph=False), specs, {"image_bytes": [grey_png()]})},
+        [network],
+        card=ModelCard(
+            model="style_transform",
+            data=trained.data,
+            metrics={},
+            command=f"python -m apps.{APPLICATION} train --style {trained.style} --data {trained.data}",
+            notes=f"Paints in the style of {trained.style}. Pictures of more than {LARGEST_SERVED} pixels on their "
+            "longer side are reduced to that.",
+        ),
+        folder=output / name,
+    )
+
+
+def encode_png(pixels: tf.Tensor) -> tf.Tensor:
+    import tensorflow as tf
+
+    return tf.io.encode_png(tf.cast(tf.clip_by_value(pixels, 0, 255) + 0.5, tf.uint8))
+
+
+def grey_png() -> bytes:
+    """The smallest picture that a server can be warmed up with."""
+    import numpy as np
+
+    from keras_dl.data.picture import encode_picture
+
+    return encode_picture(np.full((64, 64, 3), 127.0))
+
+
+def export(options: Export) -> None:
+    """Exports the optimisation for TF Serving, and the newest trained network if there is one."""
+    check_look(options)
+    cli.check_positive(options, "size")
+    print(f"export: {export_optimisation(options)}")
+    try:
+        folder = run.find_run(APPLICATION, options.run)
+    except UserError:
+        if options.run is not None:
+            raise
+        print(f"no trained network to export; `python -m apps.{APPLICATION} train` makes one")
+        return
+    print(f"run: {folder}\nexport: {export_network(folder, options.output)}")
+
+
+COMMANDS = {
+    "optimise": cli.Command(Optimise, optimise),
+    "train": cli.Command(Train, train),
+    "evaluate": cli.Command(Evaluate, evaluate),
+    "predict": cli.Command(Predict, predict),
+    "export": cli.Command(Export, export),
+}
+
+if __name__ == "__main__":
+    sys.exit(cli.main(APPLICATION, COMMANDS))

@@ -1,0 +1,237 @@
+"""Seconds per step of Gatys' optimisation against the method of keras.io's example, and what the time buys.
+
+    python benchmarks/style_transfer.py
+    python benchmarks/style_transfer.py --sizes 256 --seconds 60 --compare optimizers
+    python benchmarks/style_transfer.py --compare network --run runs/style_transfer/DATE-TIME
+    python benchmarks/style_transfer.py --compare memory --sizes 512 1024 2048
+
+`method` (the default): keras.io's example sends the content, the style and the picture through the net at every
+step, as one batch, and moves the picture by SGD; ours computes the targets once, sends one picture, compiles the
+step with XLA and moves by L-BFGS. Both have the same net (random VGG-19 unless `--model` says otherwise) and the
+same loss, the example's own: content at block5_conv2, style at the first convolution of each block, its weights and
+learning rates. Steps take turns; then each side optimises for the same time, and the totals are compared.
+Exits with status 1 if a step is less than 2.5 times as fast, or the loss after equal time is not lower.
+
+`optimizers`: the total loss of the application's own objective after equal time, Adam and L-BFGS.
+`network`: one pass of a trained network against 300 optimisation steps of the same size.
+`memory`: the largest resident memory of a whole optimisation at each size, each in a process of its own.
+"""
+
+import argparse
+import contextlib
+import json
+import resource
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_dl.data.samples.painting import painting
+from keras_dl.data.samples.photos import photograph
+from keras_dl.generative.style import create_extractor, style_transfer
+from keras_dl.training.stylize import (
+    Settings,
+    Style,
+    by_adam,
+    by_lbfgs,
+    gradient_of,
+    make_losses,
+    make_targets,
+    resize,
+    stylize,
+)
+
+# keras.io, "Neural style transfer" (fchollet, 2016, revised 2020): its constants.
+CONTENT_WEIGHT, STYLE_WEIGHT, VARIATION_WEIGHT = 2.5e-8, 1e-6, 1e-6
+CONTENT_LAYER = "block5_relu2"
+STYLE_LAYERS = tuple(f"block{block}_relu1" for block in range(1, 6))
+RATE = keras.optimizers.schedules.ExponentialDecay(100.0, decay_steps=100, decay_rate=0.96)
+OURS = {"content": 1.0, "style": 10.0, "variation": 1.0}
+
+
+def pictures(size: int) -> tuple[tf.Tensor, tf.Tensor]:
+    """A square content and style `(1, size, size, 3)`."""
+    return resize(photograph(), (size, size)), resize(painting(), (size, size))
+
+
+def gram(maps: tf.Tensor) -> tf.Tensor:
+    flat = tf.reshape(maps, (-1, maps.shape[-1]))
+    return tf.matmul(flat, flat, transpose_a=True)
+
+
+def example_loss(
+    content: tf.Tensor, style: dict[str, tf.Tensor], maps: dict[str, tf.Tensor], picture: tf.Tensor
+) -> tf.Tensor:
+    """The example's total loss.
+
+    Args:
+        content: map of the content picture.
+        style: Gram matrices of the style picture.
+        maps: of the picture itself.
+        picture: `(1, height, width, 3)`.
+    """
+    height, width = picture.shape[1:3]
+    total = CONTENT_WEIGHT * tf.reduce_sum((maps[CONTENT_LAYER] - content) ** 2)
+    for layer in STYLE_LAYERS:
+        difference = tf.reduce_sum((gram(maps[layer]) - style[layer]) ** 2)
+        total += STYLE_WEIGHT / len(STYLE_LAYERS) * difference / (4.0 * 3**2 * (height * width) ** 2)
+    down = (picture[:, :-1, :-1] - picture[:, 1:, :-1]) ** 2
+    right = (picture[:, :-1, :-1] - picture[:, :-1, 1:]) ** 2
+    return total + VARIATION_WEIGHT * tf.reduce_sum((down + right) ** 1.25)
+
+
+def their_step(net: keras.Model, content: tf.Tensor, style: tf.Tensor) -> tuple[Callable, tf.Variable]:
+    """The example's training step, which returns its loss, and the picture that it moves."""
+    picture = tf.Variable(content)
+    optimizer = keras.optimizers.SGD(RATE)
+    optimizer.build([picture])
+
+    @tf.function
+    def step() -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            maps = net(tf.concat([content, style, picture], axis=0))
+            grams = {layer: gram(maps[layer][1]) for layer in STYLE_LAYERS}
+            own = {layer: values[2:3] for layer, values in maps.items()}
+            loss = example_loss(maps[CONTENT_LAYER][0:1], grams, own, picture)
+        optimizer.apply([tape.gradient(loss, picture)], [picture])
+        return loss
+
+    return step, picture
+
+
+def our_losses(net: keras.Model, content: tf.Tensor, style: tf.Tensor) -> Callable:
+    """The same loss with its targets computed once."""
+    wanted = net(content)[CONTENT_LAYER]
+    grams = {layer: gram(values) for layer, values in net(style).items() if layer in STYLE_LAYERS}
+    return lambda picture: {"total": example_loss(wanted, grams, net(picture), picture)}
+
+
+def seconds(step: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    step()
+    return time.perf_counter() - start
+
+
+class OutOfTime(Exception):
+    pass
+
+
+def best_within(minimise: Callable, losses: Callable, picture: tf.Tensor, limit: float) -> tuple[float, int]:
+    """The least total loss within so many seconds, compilation not counted, and how many steps they were."""
+    totals: list[float] = []
+    began = 0.0
+
+    def watch(step: int, pixels: tf.Tensor, values: dict[str, tf.Tensor]) -> None:
+        nonlocal began
+        totals.append(float(values["total"]))
+        began = began or time.perf_counter()
+        if time.perf_counter() - began > limit:
+            raise OutOfTime
+
+    with contextlib.suppress(OutOfTime):
+        minimise(losses, picture, 100_000, 10.0, watch)
+    return float(np.nanmin(totals)), len(totals)
+
+
+def compare_methods(name: str, size: int, rounds: int, limit: float) -> bool:
+    """Prints both sides; returns whether ours is as much better as it should be."""
+    content, style = pictures(size)
+    extractor = create_extractor(name)
+    net = keras.Model(
+        extractor.input, {layer: extractor.get_layer(layer).output for layer in (*STYLE_LAYERS, CONTENT_LAYER)}
+    )
+    theirs, picture = their_step(net, content, style)
+    losses = our_losses(net, content, style)
+    compiled = tf.function(lambda pixels: gradient_of(losses, pixels), jit_compile=True, autograph=False)
+
+    def ours() -> object:
+        return compiled(content)[0].numpy()
+
+    theirs()
+    ours()
+    times = np.array([[seconds(ours), seconds(theirs)] for _ in range(rounds)])
+    ratio = np.median(times[:, 1] / times[:, 0])
+    picture.assign(content)
+    least, count, start = np.inf, 0, time.perf_counter()
+    while time.perf_counter() - start < limit:
+        value = float(theirs())
+        least, count = min(least, value) if np.isfinite(value) else least, count + 1
+    ours_least, ours_count = best_within(by_lbfgs, losses, content, limit)
+    print(
+        f"{name} at {size}: {np.median(times[:, 0]):.3f} s a step, keras.io's method {np.median(times[:, 1]):.3f} s: "
+        f"{ratio:.2f} times as fast; after {limit:g} s total loss {ours_least:.4g} ({ours_count} steps), "
+        f"keras.io's {least:.4g} ({count} steps)"
+    )
+    return ratio >= 2.5 and ours_least < least
+
+
+def compare_optimizers(describe: keras.Model, size: int, limit: float) -> None:
+    """Prints the least total loss of each optimizer after the same time."""
+    content, style = pictures(size)
+    losses = make_losses(describe, make_targets(describe, content, [Style(style[0].numpy())], size), OURS)
+    for minimise in (by_lbfgs, by_adam):
+        least, count = best_within(minimise, losses, content, limit)
+        print(f"{minimise.__name__} at {size}: total loss {least:.4f} after {limit:g} s, {count} steps")
+
+
+def compare_network(describe: keras.Model, run: str, size: int) -> None:
+    """Prints the seconds of one pass and of 300 steps."""
+    from pathlib import Path
+
+    from apps.style_transfer import load_network
+
+    content, style = pictures(size)
+    network = tf.function(load_network(Path(run)).network, autograph=False)
+    network(content)
+    one = np.median([seconds(lambda: network(content).numpy()) for _ in range(10)])
+    losses = make_losses(describe, make_targets(describe, content, [Style(style[0].numpy())], size), OURS)
+    times: list[float] = []
+    by_lbfgs(losses, content, 12, 10.0, lambda *_: times.append(time.perf_counter()))
+    steps = 300 * np.median(np.diff(times))
+    print(f"{size}: one pass {1000 * one:.0f} ms, 300 steps {steps:.1f} s: {steps / one:.0f} times as fast")
+
+
+def measure_memory(describe: keras.Model, size: int) -> None:
+    """Prints the largest resident memory of this process after an optimisation at one size."""
+    settings = Settings(size, 6, "lbfgs", 10.0, OURS)
+    stylize(describe, photograph().astype("float32"), [Style(painting().astype("float32"))], settings)
+    print(json.dumps({"size": size, "GiB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20}))
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--compare", choices=("method", "optimizers", "network", "memory"), default="method")
+    parser.add_argument("--model", help="by default vgg19 with random weights for `method`, the built-in net otherwise")
+    parser.add_argument("--sizes", type=int, nargs="+", default=[256, 512])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=60.0, help="for the loss after equal time")
+    parser.add_argument("--run", help="of a trained network")
+    parser.add_argument("--measure", action="store_true", help="what `memory` starts for each size")
+    options = parser.parse_args()
+    keras.utils.set_random_seed(0)
+    if options.compare == "method":
+        name = options.model or "vgg19"
+        results = [compare_methods(name, size, options.rounds, options.seconds) for size in options.sizes]
+        return 0 if all(results) else 1
+    if options.compare == "memory" and not options.measure:
+        for size in options.sizes:
+            command = [sys.executable, __file__, "--compare", "memory", "--measure", "--sizes", str(size)]
+            subprocess.run(command + (["--model", options.model] if options.model else []), check=True)
+        return 0
+    describe = style_transfer(create_extractor(options.model or "vgg13_cifar", None if options.model else "builtin"))
+    for size in options.sizes:
+        if options.compare == "optimizers":
+            compare_optimizers(describe, size, options.seconds)
+        elif options.compare == "network":
+            compare_network(describe, options.run, size)
+        else:
+            measure_memory(describe, size)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

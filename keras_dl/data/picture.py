@@ -1,0 +1,135 @@
+"""One picture of any format and size, read and written as the user has it: upright, with its transparency."""
+
+import errno
+import io
+import os
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from keras_dl.data.convert import to_rgb
+from keras_dl.errors import UserError
+from keras_dl.run import write_bytes
+
+WITH_ALPHA = frozenset(("PNG", "WEBP", "TIFF"))
+
+
+class Picture(NamedTuple):
+    """A picture's pixels, and what of it is transparent.
+
+    Attributes:
+        pixels: float32 RGB `(height, width, 3)` in [0, 255], transparency laid on white.
+        alpha: uint8 `(height, width)`, or None for an opaque picture.
+    """
+
+    pixels: np.ndarray
+    alpha: np.ndarray | None = None
+
+    def resized(self, height: int, width: int) -> "Picture":
+        """The picture in another size."""
+        if self.pixels.shape[:2] == (height, width):
+            return self
+        rgb = Image.fromarray(np.rint(self.pixels).astype("uint8")).resize((width, height), Image.Resampling.LANCZOS)
+        alpha = self.alpha
+        if alpha is not None:
+            alpha = np.asarray(Image.fromarray(alpha).resize((width, height), Image.Resampling.LANCZOS))
+        return Picture(np.asarray(rgb, "float32"), alpha)
+
+
+def read_picture(path: Path | str) -> Picture:
+    """A picture file of any format that Pillow reads, turned upright by its EXIF orientation.
+
+    Raises:
+        UserError: for a file that is missing, empty, broken, too large or no picture.
+    """
+    path = Path(path)
+    try:
+        encoded = path.read_bytes()
+        if not encoded:
+            raise UserError(f"{path} is an empty file; give a picture")
+        if encoded.startswith(b"%PDF"):
+            raise UserError(f"{path} is a PDF document, whatever its name says; export the page as PNG or JPEG")
+        with Image.open(io.BytesIO(encoded)) as opened:
+            image = ImageOps.exif_transpose(opened)
+            transparent = image.has_transparency_data
+            alpha = np.asarray(image.convert("RGBA").getchannel("A")) if transparent else None
+            pixels = np.asarray(to_rgb(image).convert("RGB"), "float32")
+    except FileNotFoundError as error:
+        raise UserError(f"{path}: no such file; look at its path") from error
+    except UnidentifiedImageError as error:
+        raise UserError(f"{path} is not a picture; give a JPEG, PNG or another picture file") from error
+    except Image.DecompressionBombError as error:
+        raise UserError(f"{path} is too large ({2 * Image.MAX_IMAGE_PIXELS:,} pixels at most); reduce it") from error
+    except (OSError, SyntaxError, ValueError, EOFError) as error:
+        if isinstance(error, UserError):
+            raise
+        if isinstance(error, OSError) and error.errno is not None:
+            raise UserError(f"{path} can't be read: {os.strerror(error.errno).lower()}") from error
+        raise UserError(f"{path} is a truncated or damaged picture; get it anew") from error
+    return Picture(pixels, None if alpha is None or alpha.min() == 255 else alpha)
+
+
+def picture_format(path: Path) -> str:
+    """The format that a file name's suffix stands for, as Pillow names it.
+
+    Raises:
+        UserError: if it stands for none that can be written.
+    """
+    name = Image.registered_extensions().get(path.suffix.lower())
+    if name not in Image.SAVE or name == "PDF":
+        raise UserError(f"{path}: pictures can't be written as {path.suffix or 'a file without a suffix'}; use .png")
+    return name
+
+
+def check_writable(path: Path) -> None:
+    """Makes the folder of a picture that is to be written, and looks whether it can be.
+
+    Raises:
+        UserError: if not.
+    """
+    picture_format(path)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        tempfile.TemporaryFile(dir=path.parent).close()
+    except OSError as error:
+        raise UserError(f"can't write {path} ({error.strerror}); name another file") from error
+
+
+def write_picture(path: Path, pixels: np.ndarray, alpha: np.ndarray | None = None) -> Path:
+    """Writes a picture in the format of its suffix, whole or not at all.
+
+    Args:
+        path: the file.
+        pixels: `(height, width, 3)` in [0, 255].
+        alpha: `(height, width)`, for formats that have it; others get the pixels on white.
+
+    Raises:
+        UserError: if it can't be written.
+    """
+    write_bytes(path, encode_picture(pixels, alpha, picture_format(path)))
+    return path
+
+
+def encode_picture(pixels: np.ndarray, alpha: np.ndarray | None = None, form: str = "PNG") -> bytes:
+    """A picture as the bytes of a file; arguments as of `write_picture`."""
+    image = Image.fromarray(np.rint(np.clip(pixels, 0, 255)).astype("uint8"))
+    if alpha is not None:
+        image.putalpha(Image.fromarray(alpha))
+        image = image if form in WITH_ALPHA else to_rgb(image)
+    buffer = io.BytesIO()
+    image.save(buffer, form, **({"quality": 95} if form in ("JPEG", "WEBP") else {}))
+    return buffer.getvalue()
+
+
+def encode_animation(frames: list[np.ndarray], milliseconds: int = 120) -> bytes:
+    """An endless GIF of frames `(height, width, 3)` in [0, 255], the last one shown longer."""
+    images = [Image.fromarray(np.rint(np.clip(frame, 0, 255)).astype("uint8")) for frame in frames]
+    durations = [milliseconds] * (len(images) - 1) + [10 * milliseconds]
+    buffer = io.BytesIO()
+    images[0].save(buffer, "GIF", save_all=True, append_images=images[1:], duration=durations, loop=0)
+    return buffer.getvalue()

@@ -1,0 +1,44 @@
+"""Gram matrices: Gatys, Ecker & Bethge 2015, arXiv:1508.06576."""
+
+from typing import Any
+
+import keras
+from keras import ops
+
+
+@keras.saving.register_keras_serializable(package="keras_dl")
+class GramMatrix(keras.layers.Layer):
+    """How strongly each pair of channels fires together, wherever it does: the texture of a map.
+
+    `gram[r, i, j] = sum(m[r] * x[i] * x[j]) / sum(m[r])` over all positions, m[r] being the share of region r in a
+    position.
+
+    Call arguments:
+        inputs: maps `(batch, height, width, channels)`, or a list of these and regions
+            `(batch, any height, any width, r)` in [0, 1], of which each position of the map takes the nearest.
+
+    Returns:
+        `(batch, r, channels, channels)`; without regions r is 1, the whole picture.
+    """
+
+    def call(self, inputs: Any) -> Any:
+        if not isinstance(inputs, (list, tuple)):
+            height, width = ops.shape(inputs)[1:3]
+            positions = ops.cast(height * width, inputs.dtype)
+            return ops.einsum("bhwi,bhwj->bij", inputs, inputs)[:, None] / positions
+        maps, regions = inputs
+        shares = _nearest(_nearest(regions, ops.shape(maps)[1], 1), ops.shape(maps)[2], 2)
+        weighted = shares[..., None] * maps[..., None, :]
+        area = ops.maximum(ops.sum(shares, axis=(1, 2)), keras.config.epsilon())
+        return ops.einsum("bhwri,bhwj->brij", weighted, maps) / area[..., None, None]
+
+    def compute_output_shape(self, input_shape: Any) -> tuple[int | None, ...]:
+        has_regions = isinstance(input_shape[0], (list, tuple))
+        maps = input_shape[0] if has_regions else input_shape
+        return (maps[0], input_shape[1][-1] if has_regions else 1, maps[-1], maps[-1])
+
+
+def _nearest(x: Any, size: Any, axis: int) -> Any:
+    """Samples `size` places of an axis, evenly spaced."""
+    places = (ops.arange(size, dtype="int32") * 2 + 1) * ops.shape(x)[axis] // (2 * size)
+    return ops.take(x, places, axis=axis)

@@ -1,0 +1,265 @@
+"""The application as its user runs it: optimise, train, evaluate, predict, export, bad input."""
+
+import json
+import os
+import signal
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from apps.style_transfer import APPLICATION, COMMANDS
+from keras_dl import cli
+
+NET = ("--model", "vgg13_cifar", "--weights", "none")
+SMALL = (*NET, "--size", "48", "--steps", "4")
+
+
+def app(*argv):
+    return cli.main(APPLICATION, COMMANDS, [str(word) for word in argv])
+
+
+def drawing(path, size=(60, 40), mode="RGB", seed=0):
+    coarse = np.random.default_rng(seed).integers(0, 256, (4, 6, len(mode))).astype("uint8")
+    Image.fromarray(coarse, mode).resize(size, Image.Resampling.BICUBIC).save(path)
+    return path
+
+
+@pytest.fixture
+def home(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    drawing(tmp_path / "photo.png")
+    drawing(tmp_path / "painting.png", (90, 120), seed=1)
+    return tmp_path
+
+
+def newest(home):
+    return max((home / "runs" / APPLICATION).iterdir(), key=lambda path: path.stat().st_mtime)
+
+
+def last_line(capfd):
+    return capfd.readouterr().err.splitlines()[-1]
+
+
+def test_picture_sheet_losses_and_frames(home, capfd):
+    drawing(home / "clear.png", mode="RGBA")
+    arguments = ("--content", "clear.png", "--style", "painting.png", "photo.png", "--style-blend", "3", "1")
+    assert app(*arguments, *SMALL, "--output", "new/out.png", "--save-every", "2", "--gif") == 0
+    printed = capfd.readouterr().out
+    assert "weights: none" in printed
+    with Image.open("new/out.png") as out, Image.open("clear.png") as clear:
+        assert out.size == (48, 32)
+        assert np.ptp(np.asarray(clear)[..., 3]) > 0
+        wanted = np.asarray(clear.getchannel("A").resize((48, 32), Image.Resampling.LANCZOS))
+        np.testing.assert_array_equal(np.asarray(out)[..., 3], wanted)
+    run = newest(home)
+    assert {path.stem for path in (run / "plots").iterdir()} == {"sheet", "losses"}
+    assert sorted(path.name for path in (run / "steps").iterdir()) == ["00002.png", "00004.png"]
+    with Image.open(run / "steps.gif") as gif:
+        assert gif.n_frames == 2
+    metrics = json.loads((run / "metrics.json").read_text())["result"]
+    assert metrics["step"] == 4
+    assert np.isfinite(metrics["total"])
+    for path in (run / "plots" / "sheet.png", "new/out.png"):
+        assert str(path.relative_to(home) if hasattr(path, "relative_to") else path) in printed
+
+
+def test_a_large_style_and_a_content_smaller_than_the_receptive_field(home):
+    drawing(home / "tiny.png", (16, 20))
+    drawing(home / "huge.jpg", (900, 1200))
+    arguments = ("--content", "tiny.png", "--style", "huge.jpg", "--start", "noise", "--optimizer", "adam")
+    assert app(*arguments, *SMALL, "--style-scale", "3", "--output", "out.jpg") == 0
+    assert Image.open("out.jpg").size == (38, 48)
+
+
+def test_masks_and_the_photos_own_colours(home):
+    white = np.zeros((40, 60), "uint8")
+    white[:, :30] = 255
+    Image.fromarray(white).save("left.png")
+    Image.fromarray(255 - white).save("right.png")
+    arguments = (
+        "--content",
+        "photo.png",
+        "--style",
+        "painting.png",
+        "painting.png",
+        "--masks",
+        "left.png",
+        "right.png",
+    )
+    assert app(*arguments, *SMALL, "--colours", "luminance", "--output", "out.png") == 0
+    chroma = np.array([[-0.168736, -0.331264, 0.5], [0.5, -0.418688, -0.081312]]).T
+    photo = Image.open("photo.png").resize((48, 32), Image.Resampling.LANCZOS)
+    difference = np.abs((np.asarray(Image.open("out.png"), float) - np.asarray(photo, float)) @ chroma)
+    assert np.median(difference) < 1.5  # where nothing was cut at black or white
+
+
+@pytest.mark.parametrize(
+    ("files", "arguments", "message"),
+    [
+        ({}, ("--content", "none.jpg"), "none.jpg: no such file"),
+        ({"bad.jpg": b"\xff\xd8\xff\xe0 cut"}, ("--style", "bad.jpg"), "bad.jpg is"),
+        ({"bad.jpg": b"%PDF-1.4 ..."}, ("--content", "bad.jpg"), "bad.jpg is a PDF document"),
+        ({"odd.png": (1, 1)}, ("--content", "odd.png"), "odd.png has 1x1 pixels; give a picture of 16"),
+        ({"odd.png": (2, 4000)}, ("--style", "odd.png"), "odd.png has 2x4000 pixels; give a picture of 16"),
+        ({"odd.png": (20, 4000)}, ("--content", "odd.png"), "so at --size 384 only 2 on its shorter side"),
+        ({}, ("--content-weight", "0", "--style-weight", "0"), "are both 0"),
+        ({}, ("--style-weight", "-1"), "--style-weight is -1.0; give 0 or more"),
+        ({}, ("--steps", "0"), "--steps is 0"),
+        ({}, ("--style", "builtin", "builtin:ember", "--style-blend", "1"), "--style-blend has 1 values for 2"),
+        ({}, ("--style", "builtin:dawn"), "choose from builtin:night"),
+        ({"dark.png": (20, 20)}, ("--masks", "dark.png"), "dark.png is all black"),
+        ({}, ("--model", "mlp"), "mlp has no stages to compare pictures by; choose from"),
+        ({}, (*NET, "--style-layers", "block9"), "no layer 'block9'"),
+        ({}, (*NET, "--layer-weights", "1", "2"), "--layer-weights has 2 values for 5 style layers"),
+        ({"file": b""}, ("--output", "file/out.png"), "can't write file/out.png"),
+        ({"file": b""}, (*NET, "--run", "file/run"), "can't write to file/run"),
+        ({}, ("--output", "out.xyz"), "pictures can't be written as .xyz"),
+    ],
+)
+def test_bad_input_is_one_line(tmp_path, monkeypatch, capfd, files, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    for name, content in files.items():
+        if isinstance(content, tuple):
+            Image.new("RGB", content).save(name)
+        else:
+            (tmp_path / name).write_bytes(content)
+    assert app(*arguments) == 2
+    line = last_line(capfd)
+    assert line.startswith("error: ")
+    assert message in line
+    assert {path.name for path in tmp_path.iterdir()} == set(files)
+
+
+def test_losses_that_overflow_keep_the_last_good_picture(home, monkeypatch, capfd):
+    from keras_dl.training import stylize
+
+    def breaks(describe, content, styles, settings, start, watch):
+        good = np.full((1, 32, 48, 3), 77.0, "float32")
+        watch(10, good, {"total": 1.0})
+        watch(20, good * np.nan, {"total": 1.0})
+
+    monkeypatch.setattr(stylize, "stylize", breaks)
+    assert app("--content", "photo.png", *SMALL, "--output", "out.png") == 2
+    line = last_line(capfd)
+    assert "no longer finite numbers at step 20: lower --style-weight" in line
+    assert "the picture of step 10 is in out.png" in line
+    assert np.asarray(Image.open("out.png")).mean() == 77
+
+
+def test_a_weight_beyond_all_numbers_is_named(home, capfd):
+    assert app("--content", "photo.png", *SMALL, "--style-weight", "1e39", "--output", "out.png") == 2
+    assert "lower --style-weight" in last_line(capfd)
+    assert not (home / "out.png").exists()
+
+
+def test_ctrl_c_keeps_the_current_picture(home, monkeypatch, capfd):
+    from keras_dl.training.records import Progress
+
+    monkeypatch.setattr(Progress, "show", lambda *_: os.kill(os.getpid(), signal.SIGINT))
+    assert app("--content", "photo.png", *NET, "--size", "48", "--steps", "500", "--output", "out.png") == 130
+    assert "stopped at step 2 of 500: out.png" in capfd.readouterr().err
+    assert Image.open("out.png").size == (48, 32)
+
+
+def test_no_network_for_imagenet_weights(home, monkeypatch, capfd):
+    """auto falls back on the built-in net and says so; weights asked for by name end with an error."""
+    import keras
+
+    from apps.style_transfer import choose_extractor
+
+    def refuse(**arguments):
+        raise Exception("URL fetch failure on https://storage.googleapis.com/x: None -- [Errno -2] Name not known")
+
+    monkeypatch.setattr(keras.applications, "VGG19", refuse)
+    assert choose_extractor(None, "auto").name == "vgg13_cifar"
+    printed = capfd.readouterr().out
+    assert printed.count("\n") == 1
+    assert "using the built-in vgg13_cifar" in printed
+    assert app("--model", "vgg19", "--weights", "imagenet") == 2
+    assert "ImageNet weights of vgg19 can't be downloaded" in last_line(capfd)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder with a network trained for a moment, and its exports."""
+    home = tmp_path_factory.mktemp("trained")
+    (home / "photos").mkdir()
+    for i in range(4):
+        drawing(home / "photos" / f"{i}.png", (64, 48), seed=i)
+    before = os.getcwd()
+    os.chdir(home)
+    arguments = ("--data", "photos", "--width", "4", "--image-size", "32", "--batch-size", "1", "--epochs", "1")
+    try:
+        assert app("train", "--style", "photos/0.png", *NET, *arguments) == 0
+        assert app("export", *NET, "--size", "64") == 0
+    finally:
+        os.chdir(before)
+    return home
+
+
+def test_training_writes_its_run(trained):
+    run = newest(trained)
+    assert {"config.json", "history.csv", "model.keras", "plots", "checkpoints"} <= {p.name for p in run.iterdir()}
+    assert {path.stem for path in (run / "plots").iterdir()} == {"sheet", "training_curves"}
+    history = np.genfromtxt(run / "history.csv", delimiter=",", names=True)
+    assert np.isfinite(history["val_loss"])
+
+
+def test_predict_paints_folders_and_skips_what_is_broken(trained, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(trained)
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    drawing(frames / "1.png", (61, 43), mode="RGBA")
+    drawing(frames / "2.jpg", (40, 30))
+    (frames / "3.png").write_bytes(b"no picture")
+    assert app("predict", frames, "--output", tmp_path / "out") == 0
+    assert "3.png is not a picture" in capfd.readouterr().out
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["1.png", "2.jpg"]
+    with Image.open(tmp_path / "out" / "1.png") as painted:
+        assert painted.size == (61, 43)
+        assert painted.mode == "RGBA"
+    assert app("predict") == 2
+    assert "no pictures given" in last_line(capfd)
+    assert app("predict", frames / "3.png", "--output", tmp_path / "out") == 2
+    assert "no picture could be read" in last_line(capfd)
+
+
+def test_fast_export_agrees_with_predict(trained, tmp_path, monkeypatch):
+    import tensorflow as tf
+
+    monkeypatch.chdir(trained)
+    pictures = [drawing(tmp_path / "a.png", (50, 30)), drawing(tmp_path / "b.png", (31, 37), seed=3)]
+    assert app("predict", *pictures, "--output", tmp_path / "out") == 0
+    served = tf.saved_model.load(f"saved_models/{APPLICATION}_fast/2").signatures["serving_default"]
+    outputs = served(image_bytes=tf.constant([path.read_bytes() for path in pictures]))["image_bytes"].numpy()
+    for path, png in zip(pictures, outputs, strict=True):
+        painted = np.asarray(Image.open(tmp_path / "out" / path.name), int)
+        assert np.abs(tf.io.decode_png(png).numpy() - painted).max() <= 1
+
+
+def test_exported_optimisation_paints_each_row(trained, home):
+    import tensorflow as tf
+
+    served = tf.saved_model.load(str(trained / "saved_models" / APPLICATION / "1")).signatures["serving_default"]
+    photo, painting = (home / "photo.png").read_bytes(), (home / "painting.png").read_bytes()
+    outputs = served(
+        content_bytes=tf.constant([photo, photo]),
+        style_bytes=tf.constant([painting, painting]),
+        steps=tf.constant([0, 6]),
+        content_weight=tf.constant([1.0, 0.1]),
+        style_weight=tf.constant([10.0, 10.0]),
+    )["image_bytes"].numpy()
+    still, painted = (tf.io.decode_png(png).numpy().astype(int) for png in outputs)
+    assert still.shape == painted.shape == (43, 64, 3)
+    original = np.asarray(Image.open(home / "photo.png").resize((64, 43), Image.Resampling.BICUBIC), int)
+    assert np.abs(still - original).mean() < 12 < np.abs(painted - original).mean()
+
+
+def test_evaluate_compares_with_the_optimisation(trained, monkeypatch, capfd):
+    monkeypatch.chdir(trained)
+    assert app("evaluate", "photos/1.png", "--size", "48", "--steps", "3") == 0
+    assert "in one pass" in capfd.readouterr().out
+    measured = json.loads((newest(trained) / "metrics.json").read_text())["photos/1.png"]
+    assert measured["optimised_3_steps"] > 0
+    assert measured["one_pass"] > 0
