@@ -1,0 +1,3 @@
+"""Architectures for text; each file in `ARCHITECTURES` registers its own."""
+
+ARCHITECTURES = ()
