@@ -1,3 +1,12 @@
-"""Architectures for text; each file in `ARCHITECTURES` registers its own."""
+"""Text models: one file per architecture."""
 
-ARCHITECTURES = ()
+ARCHITECTURES = (
+    "count_embedding",
+    "embedding_average",
+    "language_model",
+    "recurrent",
+    "self_attention",
+    "text_cnn",
+    "wide_recurrent",
+    "word2vec",
+)
