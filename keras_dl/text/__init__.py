@@ -6,7 +6,9 @@ ARCHITECTURES = (
     "language_model",
     "recurrent",
     "self_attention",
+    "seq2seq",
     "text_cnn",
+    "transformer",
     "wide_recurrent",
     "word2vec",
 )

@@ -169,9 +169,7 @@ def beam_search(
     return variables[-1]
 
 
-def greedy_search(
-    step: Step, state: Any, start: Any, limits: Limits, *, penalty: Penalty | None = None
-) -> Hypotheses:
+def greedy_search(step: Step, state: Any, start: Any, limits: Limits, *, penalty: Penalty | None = None) -> Hypotheses:
     """The likeliest token at each position; one sequence a sentence. Arguments as in `beam_search`."""
     return _follow(step, state, start, limits, penalty, lambda log_probs, position: ops.argmax(log_probs, axis=-1))
 
