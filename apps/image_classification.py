@@ -6,9 +6,7 @@ import contextlib
 import dataclasses
 import hashlib
 import json
-import shlex
 import sys
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -496,30 +494,16 @@ def evaluate(options: Evaluate) -> None:
         images = align_classes(read_data(options.data, options.multi_label, trained.strict), class_names)
         pictures /= Path(options.data).name
     metrics = {options.data or "test": evaluate_and_draw(model, images, folder, pictures)}
-    run.write_json(folder / "metrics.json", metrics_of(folder) | metrics)
+    run.write_json(folder / "metrics.json", run.metrics_of(folder) | metrics)
     print(f"pictures: {pictures}")
 
 
-def metrics_of(folder: Path) -> dict[str, dict[str, float]]:
-    """What the run has measured so far."""
-    path = folder / "metrics.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-
-
 def load_classifier(folder: Path) -> tuple[keras.Model, tuple[str, ...]]:
-    """The model of a run and its class names.
-
-    Raises:
-        UserError: if the file is damaged, or carries code (Keras' safe mode refuses it).
-    """
-    import keras
+    """The model of a run and its class names."""
+    from keras_dl import training
 
     names = (folder / "labels.txt").read_text(encoding="utf-8").splitlines()
-    try:
-        return keras.models.load_model(folder / "model.keras", compile=False), tuple(names)
-    except (ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"can't load {folder / 'model.keras'} ({reason}); train again") from error
+    return training.load_model(folder / "model.keras"), tuple(names)
 
 
 # Predict
@@ -593,24 +577,12 @@ def export_classifier(folder: Path, output: Path, top_k: int) -> Path:
         card=ModelCard(
             model=model.name,
             data=str(trained.multi_label or trained.data),
-            metrics=metrics_of(folder),
-            command=trained_by(trained),
+            metrics=run.metrics_of(folder),
+            command=cli.command_line(APPLICATION, trained),
         ),
         folder=output / APPLICATION,
         assets={"labels.txt": "\n".join(class_names) + "\n"},
     )
-
-
-def trained_by(options: Train) -> str:
-    """The command line that gives these options."""
-    words = ["python", "-m", f"apps.{APPLICATION}", "train"]
-    for field in dataclasses.fields(options):
-        value, flag = getattr(options, field.name), "--" + field.name.replace("_", "-")
-        if value is True or value is False:
-            words += [] if value == field.default else [flag if value else f"--no-{flag[2:]}"]
-        elif value != field.default:
-            words += [flag, str(value)]
-    return shlex.join(words)
 
 
 def export(options: Export) -> None:

@@ -73,6 +73,12 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
+def metrics_of(run: Path) -> dict[str, dict[str, float]]:
+    """What the run has measured so far, by split."""
+    path = run / "metrics.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
 def save_config(run: Path, options: Any) -> None:
     """Writes the options, a dataclass of strings, numbers, booleans and paths, to `config.json`."""
     values = {key: str(value) if isinstance(value, Path) else value for key, value in vars(options).items()}

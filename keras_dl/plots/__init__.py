@@ -8,6 +8,8 @@ import importlib
 from typing import Any
 
 _EXPORTS = {
+    "attention_html": "translation",
+    "attention_maps": "translation",
     "class_scores": "classification",
     "confusion_matrix": "confusion",
     "first_layer_filters": "filters",
@@ -18,6 +20,7 @@ _EXPORTS = {
     "precision_recall_curves": "classification",
     "reliability_diagram": "classification",
     "roc_curves": "classification",
+    "score_by_length": "translation",
     "training_curves": "curves",
     "tsne_map": "features",
 }
