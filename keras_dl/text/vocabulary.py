@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 import tensorflow as tf
 
 from keras_dl.errors import UserError
-from keras_dl.text.subwords import piece_tokenizer, train_subwords
+from keras_dl.text.sentencepieces import piece_tokenizer, train_subwords
 
 UNITS = ("words", "characters", "subwords")
 PADDING, UNKNOWN = 0, 1  # ids

@@ -12,7 +12,7 @@ LABELS = ("negative", "positive")
 
 @dataclasses.dataclass(frozen=True)
 class Language:
-    """Words and sentences of one language: `{a}` in a frame is the adjective, `{x}` and `{y}` in a sentence are clauses.
+    """Words and sentences of one language: `{a}` in a frame is an adjective, `{x}` and `{y}` in a sentence are clauses.
 
     Attributes:
         things: what is judged.
