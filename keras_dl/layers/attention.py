@@ -140,7 +140,8 @@ class MultiHeadAttention(keras.layers.Layer):
         query: `(batch, n, width)`.
         value: `(batch, m, features)`, by default `query`.
         key: `(batch, m, features)`, by default `value`.
-        query_mask, value_mask: `(batch, n)` and `(batch, m)`, true at real steps; Keras passes them by itself.
+        mask: `(batch, n)`, true at real steps, where only a query is given; Keras passes it by itself.
+        value_mask: `(batch, m)`, true at real steps, where values are given; Keras passes it by itself.
         return_attention_scores: also return the weights.
 
     Returns:
@@ -206,7 +207,7 @@ class MultiHeadAttention(keras.layers.Layer):
         joined = ops.reshape(seen, (-1, ops.shape(seen)[1], self.num_heads * self.head_dim))
         return self.output_projection(joined), weights
 
-    def mask(self, queries: Any, keys: Any, value_mask: Any = None) -> Any:
+    def visible(self, queries: Any, keys: Any, value_mask: Any = None) -> Any:
         """Where a query may look, broadcast to `(batch, num_heads, queries, keys)`, or None for everywhere."""
         masks = [] if value_mask is None else [value_mask[:, None, None, :]]
         if self.causal:
@@ -223,18 +224,18 @@ class MultiHeadAttention(keras.layers.Layer):
         query: Any,
         value: Any = None,
         key: Any = None,
-        query_mask: Any = None,
+        mask: Any = None,
         value_mask: Any = None,
         return_attention_scores: bool = False,
         training: bool = False,
     ) -> Any:
         if value is None:
-            value, value_mask = query, query_mask
-        mask = self.mask(ops.shape(query)[1], ops.shape(value)[1], value_mask)
+            value, value_mask = query, mask
+        visible = self.visible(ops.shape(query)[1], ops.shape(value)[1], value_mask)
         heads = (
             self.heads(*pair) for pair in (("query", query), ("key", value if key is None else key), ("value", value))
         )
-        output, weights = self.attend(*heads, mask, training)
+        output, weights = self.attend(*heads, visible, training)
         return (output, weights) if return_attention_scores else output
 
     def get_config(self) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """A recurrent language model: Mikolov et al. 2010 ("Recurrent neural network based language model")."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import keras
@@ -9,6 +9,7 @@ from keras import layers, ops
 
 from keras_dl.errors import UserError
 from keras_dl.registry import register
+from keras_dl.text.decoding import Limits, Step, sample
 from keras_dl.text.recurrent import VARIANTS
 
 
@@ -31,7 +32,7 @@ def language_model(
 
     The state is an input and an output: a text may be cut into segments, each given the state that the one before
     left, with the same answers as from the text in one piece. `TruncatedBackpropagation` trains it so,
-    `step_function` runs it a word at a time for `keras_dl.text.decoding`.
+    `continue_text` writes on.
 
     Args:
         vocabulary_size: ids that there are. There is no padding: 0 is a word like the others.
@@ -75,14 +76,41 @@ def zero_state(model: keras.Model, batch_size: int) -> list[Any]:
     return [ops.zeros((batch_size, state.shape[-1])) for state in model.inputs[1:]]
 
 
-def step_function(model: keras.Model) -> Callable[[Any, list[Any]], tuple[Any, list[Any]]]:
-    """Ids `(batch,)` and the state to logits of the next word `(batch, vocabulary_size)` and the new state."""
+def step_function(model: keras.Model) -> Step:
+    """The step with which `keras_dl.text.decoding` runs a language model; the state is the model's own."""
 
-    def step(tokens: Any, state: list[Any]) -> tuple[Any, list[Any]]:
-        logits, *state = model([ops.expand_dims(tokens, 1), *state], training=False)
-        return logits[:, 0], state
+    def step(tokens: Any, state: list[Any], position: Any) -> tuple[Any, list[Any]]:
+        batch, width = ops.shape(tokens)
+        rows = [ops.reshape(part, (-1, part.shape[-1])) for part in state]
+        logits, *rows = model([ops.reshape(tokens, (-1, 1)), *rows], training=False)
+        state = [ops.reshape(part, (batch, width, part.shape[-1])) for part in rows]
+        return ops.reshape(logits, (batch, width, logits.shape[-1])), state
 
     return step
+
+
+def continue_text(model: keras.Model, prompt: Any, length: int, temperature: float = 1.0, seed: Any = None) -> Any:
+    """Goes on with a text, each word drawn from what the model foretells.
+
+    Args:
+        model: what `language_model` built.
+        prompt: int32 `(batch, time)`, at least one word each.
+        length: words to add.
+        temperature: below 1 the likely words become likelier, above 1 all become alike.
+        seed: an int or a `keras.random.SeedGenerator`.
+
+    Returns:
+        The words added, int32 `(batch, length)`.
+
+    Raises:
+        ValueError: for a temperature that is not above 0.
+    """
+    state = zero_state(model, prompt.shape[0])
+    if prompt.shape[1] > 1:
+        _, *state = model([prompt[:, :-1], *state], training=False)
+    limits = Limits(end=None, max_length=length)
+    drawn = sample(step_function(model), state, prompt[:, -1], limits, temperature=temperature, seed=seed)
+    return drawn.tokens[:, 0]
 
 
 @keras.saving.register_keras_serializable(package="keras_dl")

@@ -87,7 +87,8 @@ def recurrent(
 
     Returns:
         Ids `(batch, time)`, int32, to probabilities `(batch, num_classes)`, or `(batch, time, num_classes)` for many
-        to many; one to many takes `(batch, 1)` to `(batch, sequence_length, num_classes)`. Reference count: 1,411,842 for the LSTM.
+        to many; one to many takes `(batch, 1)` to `(batch, sequence_length, num_classes)`. Reference
+        count: 1,411,842 for the LSTM.
 
     Raises:
         ValueError: for an unknown variant or task, or one to many without a `sequence_length`.
