@@ -36,7 +36,9 @@ def attention_maps(maps: Sequence[AttentionMap], title: str = "Where each token 
     """A map per sentence, dark where the weight is large; what goes beyond 40 tokens is left out."""
     if not maps:
         return message_figure(title, "The model has no attention")
-    maps = [AttentionMap(m.weights[:MOST_TOKENS, :MOST_TOKENS], m.columns[:MOST_TOKENS], m.rows[:MOST_TOKENS]) for m in maps]
+    maps = [
+        AttentionMap(m.weights[:MOST_TOKENS, :MOST_TOKENS], m.columns[:MOST_TOKENS], m.rows[:MOST_TOKENS]) for m in maps
+    ]
     columns = min(2, len(maps))
     lines = [maps[i : i + columns] for i in range(0, len(maps), columns)]
     widths = [max(len(line[i].columns) for line in lines if i < len(line)) * CELL + 1.8 for i in range(columns)]
@@ -47,14 +49,18 @@ def attention_maps(maps: Sequence[AttentionMap], title: str = "Where each token 
     for i, one in enumerate(maps):
         axes = figure.add_subplot(grid[divmod(i, columns)])
         axes.imshow(one.weights, cmap="Blues", vmin=0, vmax=1, aspect="equal")
-        axes.set_xticks(range(len(one.columns)), [drawable(token) or "␣" for token in one.columns], rotation=90, fontsize=7)
+        axes.set_xticks(
+            range(len(one.columns)), [drawable(token) or "␣" for token in one.columns], rotation=90, fontsize=7
+        )
         axes.set_yticks(range(len(one.rows)), [drawable(token) or "␣" for token in one.rows], fontsize=7)
         axes.xaxis.tick_top()
         axes.grid(False)
     return figure
 
 
-def attention_html(maps: Sequence[AttentionMap], path: Path, title: str = "Where each token of the output looks") -> Path:
+def attention_html(
+    maps: Sequence[AttentionMap], path: Path, title: str = "Where each token of the output looks"
+) -> Path:
     """The same maps as a page, which shows every script on any machine; pointing at a cell shows its weight."""
     tables = []
     for one in maps:
@@ -82,7 +88,9 @@ def attention_html(maps: Sequence[AttentionMap], path: Path, title: str = "Where
 
 
 @Picture
-def score_by_length(bins: Sequence[str], scores: Sequence[float], counts: Sequence[int], metric: str = "BLEU") -> Figure:
+def score_by_length(
+    bins: Sequence[str], scores: Sequence[float], counts: Sequence[int], metric: str = "BLEU"
+) -> Figure:
     """A bar per range of lengths of the source, with the number of sentences over it."""
     figure = Figure(figsize=(6.5, 3.4))
     axes = figure.add_subplot()

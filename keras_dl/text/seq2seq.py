@@ -84,7 +84,7 @@ def seq2seq(
     context = layers.Identity(name="context")(states[-1][0])
 
     x = target_embedding(target)
-    repeated = ops.repeat(context[:, None], ops.shape(x)[1], axis=1)
+    repeated = ops.zeros_like(x[:, :, :1]) + context[:, None]
     x = layers.Concatenate(name="decoder_input")([x, repeated])
     for i in range(1, num_layers + 1):
         x = layers.Dropout(dropout, name=f"decoder{i}_dropout")(x)

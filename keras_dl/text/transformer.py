@@ -80,7 +80,8 @@ def transformer(
         )
 
     def embed(tokens: Any, matrix: Any, side: str) -> Any:
-        x = SinusoidalPositions(name=f"{side}_positions")(matrix(tokens) * width**0.5)
+        x = layers.Rescaling(width**0.5, name=f"{side}_scale")(matrix(tokens))
+        x = SinusoidalPositions(name=f"{side}_positions")(x)
         return layers.Dropout(dropout, name=f"{side}_dropout")(x)
 
     def add_and_norm(x: Any, sublayer: Callable[[Any], Any], name: str) -> Any:
@@ -153,33 +154,37 @@ def decoder(model: keras.Model, source: Any, max_length: Any) -> tuple[Callable[
     def add_and_norm(x: Any, sublayer: Callable[[Any], Any], name: str) -> Any:
         return residual(x, sublayer, layer(f"{name}_norm"), layer(f"{name}_dropout"), pre_norm)
 
+    def block(i: int, x: Any, cache: Any, memory: Any, position: Any, beams: int) -> tuple[Any, Any]:
+        """Block i for one token of each hypothesis, `(batch * beams, 1, width)`, and the cache with it."""
+        own, other = layer(f"decoder{i}_self_attention"), layer(f"decoder{i}_attention")
+        inner, outer = layer(f"decoder{i}_feed_forward_inner"), layer(f"decoder{i}_feed_forward_outer")
+        places = ops.arange(ops.shape(cache[0])[3], dtype="int32")
+        kept = []
+
+        def look_back(x: Any) -> Any:
+            query, *new = (own.heads(part, x) for part in ("query", "key", "value"))
+            here = ops.equal(places, position)[:, None]
+            new = [ops.reshape(part, (-1, beams, *part.shape[1:])) for part in new]
+            kept.extend(ops.where(here, part, old) for part, old in zip(new, cache, strict=True))
+            flat = [ops.reshape(part, (-1, part.shape[2], *ops.shape(part)[3:])) for part in kept]
+            return own.attend(query, *flat, places <= position)[0]
+
+        def look(x: Any) -> Any:
+            query = other.heads("query", ops.reshape(x, (-1, beams, width)))
+            return ops.reshape(other.attend(query, *memory, real)[0], (-1, 1, width))
+
+        x = add_and_norm(x, look_back, f"decoder{i}_self_attention")
+        x = add_and_norm(x, look, f"decoder{i}_attention")
+        return add_and_norm(x, lambda x: outer(inner(x)), f"decoder{i}_feed_forward"), tuple(kept)
+
     def step(tokens: Any, state: Any, position: Any) -> tuple[Any, Any]:
         beams = ops.shape(tokens)[1]
-        x = layer("decoder_positions")(embedding(ops.reshape(tokens, (-1, 1))) * width**0.5, start=position)
+        x = layer("decoder_scale")(embedding(ops.reshape(tokens, (-1, 1))))
+        x = layer("decoder_positions")(x, start=position)
         new_state = []
-        for i, (keys, values), (memory_keys, memory_values) in zip(blocks, state, seen, strict=True):
-            own, cross = layer(f"decoder{i}_self_attention"), layer(f"decoder{i}_attention")
-            inner, outer = layer(f"decoder{i}_feed_forward_inner"), layer(f"decoder{i}_feed_forward_outer")
-            here = ops.arange(ops.shape(keys)[3], dtype="int32")
-
-            def look_back(x: Any, own=own, keys=keys, values=values, here=here) -> Any:
-                query, key, value = (own.heads(part, x) for part in ("query", "key", "value"))
-                is_here = ops.equal(here, position)[:, None]
-                keys, values = (
-                    ops.where(is_here, ops.reshape(new, (-1, beams, *new.shape[1:])), old)
-                    for new, old in ((key, keys), (value, values))
-                )
-                new_state.append((keys, values))
-                flat = (ops.reshape(kept, (-1, *ops.shape(kept)[2:])) for kept in (keys, values))
-                return own.attend(query, *flat, here <= position)[0]
-
-            def look(x: Any, cross=cross, memory_keys=memory_keys, memory_values=memory_values) -> Any:
-                query = cross.heads("query", ops.reshape(x, (-1, beams, width)))
-                return ops.reshape(cross.attend(query, memory_keys, memory_values, real)[0], (-1, 1, width))
-
-            x = add_and_norm(x, look_back, f"decoder{i}_self_attention")
-            x = add_and_norm(x, look, f"decoder{i}_attention")
-            x = add_and_norm(x, lambda x, inner=inner, outer=outer: outer(inner(x)), f"decoder{i}_feed_forward")
+        for i, cache, memory in zip(blocks, state, seen, strict=True):
+            x, cache = block(i, x, cache, memory, position, beams)
+            new_state.append(cache)
         if pre_norm:
             x = layer("decoder_norm")(x)
         logits = ops.matmul(ops.cast(x, "float32"), to_logits)

@@ -82,9 +82,7 @@ class Translator:
         penalty = wu_penalty(search.alpha)
         if search.width == 1:
             return greedy_search(step, state, start, limits, penalty=penalty)
-        return beam_search(
-            step, state, start, limits, width=search.width, n_best=search.n_best, penalty=penalty
-        )
+        return beam_search(step, state, start, limits, width=search.width, n_best=search.n_best, penalty=penalty)
 
     def graph(self, texts: tf.Tensor, search: Search) -> dict[str, tf.Tensor]:
         """Strings `(n,)` to `translations` and `scores` `(n,)`, `n_best` and `n_best_scores` `(n, k)`, `truncated`

@@ -70,4 +70,5 @@ def share_reversed(search, decoder, model, count=200):
         return search(*decoder(model, source, 8), tf.fill(tf.shape(source)[:1], START)).tokens[:, 0]
 
     found = np.array(run(source))[:, : target.shape[1] - 1]
-    return np.mean([np.array_equal(a[: len(b)], b) for a, b in ((f, t[1:][t[1:] > 0]) for f, t in zip(found, target))])
+    pairs = zip(found, (row[1:][row[1:] > 0] for row in target), strict=True)
+    return np.mean([np.array_equal(output[: len(expected)], expected) for output, expected in pairs])

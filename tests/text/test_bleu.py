@@ -8,7 +8,22 @@ import sacrebleu
 
 from keras_dl.text.bleu import bleu, chrf
 
-WORDS = "the a cat, sat on mat. The 3.5 dogs' Hunde; laufen über die Straße (schnell) - 1,000".split()
+WORDS = [
+    "the",
+    "a",
+    "cat,",
+    "sat",
+    "mat.",
+    "The",
+    "3.5",
+    "dogs'",
+    "Hunde;",
+    "über",
+    "Straße",
+    "(schnell)",
+    "-",
+    "1,000",
+]
 CHARACTERS = "我你他们在吃苹果今天天气很好。，abc 12"
 
 
