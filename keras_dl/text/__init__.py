@@ -1,6 +1,7 @@
 """Text models: one file per architecture."""
 
 ARCHITECTURES = (
+    "captioning",
     "count_embedding",
     "embedding_average",
     "language_model",

@@ -32,7 +32,7 @@ def embeddings(vocabulary: int, target_vocabulary: int | None, width: int) -> tu
 @register(
     paper="Sutskever et al. 2014, arXiv:1409.3215; Cho et al. 2014, arXiv:1406.1078",
     task="translation",
-    parameters=8_138_240,
+    parameters=8_483_072,
     small=SMALL,
 )
 def seq2seq(
@@ -67,7 +67,7 @@ def seq2seq(
     Raises:
         ValueError: for an unknown cell.
 
-    Trainable parameters: 8,138,240.
+    Trainable parameters: 8,483,072.
     """
     recurrent = _row(CELLS, cell, "cell")
     source = keras.Input((None,), dtype="int32", name="source")
@@ -98,7 +98,7 @@ def seq2seq(
 @register(
     paper="Bahdanau et al. 2014, arXiv:1409.0473; Wu et al. 2016, arXiv:1609.08144",
     task="translation",
-    parameters=9_317_888,
+    parameters=8_352_512,
     small=SMALL,
 )
 def seq2seq_attention(
@@ -132,7 +132,7 @@ def seq2seq_attention(
     Raises:
         ValueError: for an unknown cell or attention, odd units, or copying between vocabularies.
 
-    Trainable parameters: 9,317,888.
+    Trainable parameters: 8,352,512.
     """
     recurrent, scores = _row(CELLS, cell, "cell"), _row(ATTENTIONS, attention, "attention")
     if units % 2:
@@ -188,11 +188,11 @@ def mix_with_copies(logits: Any, gate: Any, weights: Any, source: Any) -> Any:
 
 
 def decoder(model: keras.Model, source: Any, max_length: Any) -> tuple[Callable[[Any, Any, Any], tuple[Any, Any]], Any]:
-    """The step and the first state with which `keras_dl.text.decoding` runs a model of this file.
+    """The step and the first state with which `keras_dl.text.decoding` runs a model of this file or of `captioning`.
 
     Args:
         model: the model.
-        source: int32 `(batch, n)`.
+        source: int32 `(batch, n)`, or images.
         max_length: not needed; the recurrent state has one size.
     """
     layer = model.get_layer
@@ -203,11 +203,12 @@ def decoder(model: keras.Model, source: Any, max_length: Any) -> tuple[Callable[
         layer(f"decoder{i}")._inbound_nodes[0].arguments.kwargs["initial_state"] for i in range(1, num_layers + 1)
     ]
     seen = layer("memory" if with_attention else "context").output
-    seen, state = keras.Model(model.input["source"], [seen, starts])(source, training=False)
+    given = next(tensor for name, tensor in model.input.items() if name != "target")
+    seen, state = keras.Model(given, [seen, starts])(source, training=False)
     cells = [layer(f"decoder{i}").cell for i in range(1, num_layers + 1)]
     embedding = layer("target_embedding")
     to_logits = ops.transpose(ops.cast(embedding.embeddings, "float32"))
-    real = ops.not_equal(source, PAD)
+    real = ops.not_equal(source, PAD) if "source" in model.input else None
     if with_attention:
         attention = layer("attention")
         keys = attention.key(seen)
