@@ -39,6 +39,18 @@ class ReviewSet:
         """The reviews whose text is not among `texts`."""
         return self.subset([i for i, text in enumerate(self.texts) if text not in texts])
 
+    def with_classes(self, class_names: Sequence[str]) -> "ReviewSet":
+        """The reviews with their labels numbered as these classes are.
+
+        Raises:
+            UserError: if a review has another class.
+        """
+        unknown = [name for name in self.class_names if name not in class_names]
+        if unknown:
+            raise UserError(f"{self.source} has the class {unknown[0]!r}, which was not trained: remove it")
+        numbers = np.array([class_names.index(name) for name in self.class_names], "int32")
+        return dataclasses.replace(self, labels=numbers[self.labels], class_names=tuple(class_names))
+
     def split(self, fractions: Sequence[float], seed: int) -> tuple["ReviewSet", ...]:
         """Disjoint parts, stratified, the same for the same seed.
 

@@ -1,7 +1,9 @@
 """Reviews as ids, in batches of like lengths: the training stream is a pure function of seed and step."""
 
 import dataclasses
+from collections.abc import Sequence
 
+import keras
 import numpy as np
 import tensorflow as tf
 
@@ -59,7 +61,15 @@ def encode(reviews: ReviewSet, vocabulary: Vocabulary, class_weights: np.ndarray
     )
 
 
-def encode_texts(texts: tuple[str, ...], vocabulary: Vocabulary) -> dict[str, tf.RaggedTensor]:
+def encode_unlabelled(texts: Sequence[str], vocabulary: Vocabulary, classes: int) -> EncodedReviews:
+    """Texts as ids, with targets of zeros."""
+    count = len(texts)
+    return EncodedReviews(
+        encode_texts(texts, vocabulary), np.zeros((count, classes), "float32"), np.ones(count, "float32")
+    )
+
+
+def encode_texts(texts: Sequence[str], vocabulary: Vocabulary) -> dict[str, tf.RaggedTensor]:
     """Ids by the name of the model's input, int32 `(n, None)`."""
     parts = []
     with Progress("counting words", len(texts)) as progress:
@@ -129,3 +139,13 @@ def evaluation_batches(reviews: EncodedReviews, batch_size: int) -> tf.data.Data
 def by_length(reviews: EncodedReviews) -> np.ndarray:
     """Indices of the reviews, the shortest first."""
     return np.argsort(reviews.lengths, kind="stable")
+
+
+def scores_of(model: keras.Model, reviews: EncodedReviews, batch_size: int = 128) -> np.ndarray:
+    """A model's output for each review, `(n, classes)`, in the order of the reviews."""
+    names = model.input_names
+    batches = evaluation_batches(reviews, batch_size).map(lambda inputs, *_: {name: inputs[name] for name in names})
+    outputs = model.predict(batches, verbose=0)
+    ordered = np.empty_like(outputs)
+    ordered[by_length(reviews)] = outputs
+    return ordered

@@ -12,6 +12,8 @@ _EXPORTS = {
     "attention_maps": "translation",
     "class_scores": "classification",
     "confusion_matrix": "confusion",
+    "deciding_words": "words",
+    "deciding_words_html": "words",
     "first_layer_filters": "filters",
     "gradient_norms": "curves",
     "mistakes_gallery": "gallery",
@@ -23,6 +25,7 @@ _EXPORTS = {
     "score_by_length": "translation",
     "training_curves": "curves",
     "tsne_map": "features",
+    "word_map": "words",
 }
 __all__ = list(_EXPORTS)
 

@@ -34,7 +34,14 @@ class NaiveBayesRegression:
         bias: `(classes,)`.
     """
 
-    def __init__(self, texts: scipy.sparse.csr_matrix, labels: np.ndarray, classes: int, strength: float) -> None:
+    def __init__(
+        self,
+        texts: scipy.sparse.csr_matrix,
+        labels: np.ndarray,
+        classes: int,
+        strength: float,
+        weights: np.ndarray | None = None,
+    ) -> None:
         features = texts.shape[1]
         rows = np.split(texts.indices, texts.indptr[1:-1])
         self.ratios = log_count_ratios(rows, labels, classes, features)
@@ -43,7 +50,7 @@ class NaiveBayesRegression:
             model = LogisticRegression(
                 C=strength, solver="liblinear", dual=True, tol=1e-3, max_iter=500, random_state=0
             )
-            model.fit(texts.multiply(self.ratios[:, c]).tocsr(), labels == c)
+            model.fit(texts.multiply(self.ratios[:, c]).tocsr(), labels == c, weights)
             self.kernel[:, c], self.bias[c] = model.coef_[0], model.intercept_[0]
         if classes == 2:  # half the log-odds for one class, half against the other
             self.kernel = np.repeat(self.kernel[:, 1:] / 2, 2, axis=1)
@@ -60,9 +67,19 @@ def fit_naive_bayes_regression(
     validation: scipy.sparse.csr_matrix,
     truth: np.ndarray,
     classes: int,
+    weights: np.ndarray | None = None,
 ) -> NaiveBayesRegression:
-    """The regression whose penalty leaves the highest accuracy on the validation texts; of equals the strongest."""
-    models = [NaiveBayesRegression(train, labels, classes, strength) for strength in STRENGTHS]
+    """The regression whose penalty gives the highest accuracy on the validation texts; of equals the strongest.
+
+    Args:
+        train: from `holds`.
+        labels: their classes.
+        validation: other texts, from `holds`.
+        truth: their classes.
+        classes: how many there are.
+        weights: of the training texts.
+    """
+    models = [NaiveBayesRegression(train, labels, classes, strength, weights) for strength in STRENGTHS]
     return max(models, key=lambda model: float(np.mean(model.logits(validation).argmax(-1) == truth)))
 
 

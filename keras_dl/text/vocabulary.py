@@ -1,11 +1,14 @@
 """From raw strings to the ids that text models take, in core TensorFlow ops: the same in training and in an export."""
 
+import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import tensorflow as tf
 
 from keras_dl.errors import UserError
+from keras_dl.run import write_json, write_text
 from keras_dl.text.sentencepieces import piece_tokenizer, train_subwords
 
 UNITS = ("words", "characters", "subwords")
@@ -103,12 +106,16 @@ class Vocabulary(tf.Module):
             return self._pieces.tokenize(texts)
         return (split_characters if self.unit == "characters" else split_words)(texts)
 
+    def cut(self, tokens: tf.RaggedTensor) -> tf.RaggedTensor:
+        """Long texts without their middle."""
+        if self.max_tokens is None:
+            return tokens
+        head = self.max_tokens // 2
+        return tf.concat([tokens[:, :head], tokens[:, head:][:, head - self.max_tokens :]], axis=1)
+
     def ids(self, tokens: tf.RaggedTensor) -> tf.RaggedTensor:
-        """int32 ids of tokens, long texts cut in their middle."""
-        if self.max_tokens is not None:
-            head = self.max_tokens // 2
-            tokens = tf.concat([tokens[:, :head], tokens[:, head:][:, head - self.max_tokens :]], axis=1)
-        return tf.ragged.map_flat_values(self._token_ids.lookup, tokens)
+        """int32 ids of tokens, long texts cut."""
+        return tf.ragged.map_flat_values(self._token_ids.lookup, self.cut(tokens))
 
     def ngram_ids(self, tokens: tf.RaggedTensor) -> tf.RaggedTensor:
         """int32 ids of the n-grams that are known, each once."""
@@ -127,6 +134,36 @@ class Vocabulary(tf.Module):
     def __call__(self, texts: tf.Tensor) -> dict[str, tf.Tensor]:
         """`ragged` with 0 behind the shorter ones; an empty text is padding alone, one step of it at least."""
         return {name: padded(ids) for name, ids in self.ragged(texts).items()}
+
+    def save(self, folder: Path) -> None:
+        """Writes `vocabulary.txt` (a token on each line, from id 2 on), `vocabulary.json` (how texts are split), and
+        `ngrams.txt` and `subwords.model` where there are any."""
+        settings = {name: getattr(self, name) for name in ("unit", "lower", "ngram_width", "max_tokens")}
+        write_json(folder / "vocabulary.json", settings)
+        write_text(folder / "vocabulary.txt", "".join(f"{token}\n" for token in self.tokens))
+        if self.ngram_width:
+            write_text(folder / "ngrams.txt", "".join(f"{ngram}\n" for ngram in self.ngram_list))
+        if self.subword_model is not None:
+            (folder / "subwords.model").write_bytes(self.subword_model)
+
+
+def load_vocabulary(folder: Path) -> Vocabulary:
+    """What `Vocabulary.save` wrote.
+
+    Raises:
+        UserError: if a file is missing or damaged.
+    """
+
+    def lines(name: str) -> list[str]:
+        return (folder / name).read_text(encoding="utf-8").split("\n")[:-1]
+
+    try:
+        settings = json.loads((folder / "vocabulary.json").read_text(encoding="utf-8"))
+        ngrams = lines("ngrams.txt") if settings["ngram_width"] else ()
+        model = (folder / "subwords.model").read_bytes() if settings["unit"] == "subwords" else None
+        return Vocabulary(lines("vocabulary.txt"), ngrams=ngrams, subword_model=model, **settings)
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UserError(f"can't read the vocabulary in {folder} ({error}); train again") from error
 
 
 def padded(ids: tf.RaggedTensor) -> tf.Tensor:
