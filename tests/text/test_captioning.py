@@ -23,7 +23,7 @@ def pictures(count, seed):
     for image, (row, column) in zip(images, corners, strict=True):
         image[row * 16 : row * 16 + 16, column * 16 : column * 16 + 16] += 180
     ones = np.ones((count, 1), int)
-    captions = np.concatenate([ones, corners + [3, 5], 2 * ones], axis=1)
+    captions = np.concatenate([ones, corners + np.array([3, 5]), 2 * ones], axis=1)
     return images, captions.astype("int32")
 
 
