@@ -96,7 +96,7 @@ def cost_by_length(translator: Translator, batch: tf.Tensor, beam: int, rounds: 
             return beam_search(step, state, tf.fill(tf.shape(source)[:1], START), limits, width=beam).tokens
 
         decode(batch)
-        found[length] = 1e3 * np.median([seconds(lambda: decode(batch)) for _ in range(rounds)]) / length  # noqa: B023
+        found[length] = 1e3 * np.median([seconds(lambda: decode(batch)) for _ in range(rounds)]) / length
     return found
 
 
