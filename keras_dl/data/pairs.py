@@ -89,7 +89,7 @@ def read_tfds_pairs(name: str, split: str = "train") -> Pairs:
     builder = prepared_builder(name)
     keys = builder.info.supervised_keys
     features = builder.info.features
-    if not keys or not all(isinstance(features[key], (tfds.features.Text, tfds.features.Tensor)) for key in keys):
+    if not keys or not all(isinstance(features[key], tfds.features.Text) for key in keys):
         raise UserError(f"tfds:{name} has no sentence pairs; choose a translation set")
     rows = list(read_split(builder, name, split).as_numpy_iterator())
     sources, targets = ([row[key].decode("utf-8") for row in rows] for key in keys)

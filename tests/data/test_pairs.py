@@ -6,9 +6,20 @@ import gzip
 import numpy as np
 import pytest
 import tensorflow as tf
+import tensorflow_datasets as tfds
 
+from keras_dl.data import tfds as tfds_reader
 from keras_dl.data.buckets import EncodedPairs, batch_ends, bucketed_stream, ordered_batches
-from keras_dl.data.pairs import Pairs, checked, hold_out, read_parallel, read_tsv, script, swapped_sides
+from keras_dl.data.pairs import (
+    Pairs,
+    checked,
+    hold_out,
+    read_parallel,
+    read_tfds_pairs,
+    read_tsv,
+    script,
+    swapped_sides,
+)
 from keras_dl.data.samples.numbers import chinese_number, number_pairs, written
 from keras_dl.errors import UserError
 
@@ -79,6 +90,20 @@ def test_wrong_encoding_and_missing_tab_name_the_line(tmp_path):
     (tmp_path / "y.tsv.gz").write_bytes(b"no gzip")
     with pytest.raises(UserError, match="unpacked"):
         read_tsv(tmp_path / "y.tsv.gz")
+
+
+def test_tensorflow_datasets(monkeypatch):
+    monkeypatch.setattr(tfds_reader, "_network_answers", lambda: True)
+    with tfds.testing.mock_data(num_examples=5):
+        pairs = read_tfds_pairs("ted_hrlr_translate/pt_to_en")
+        whole = tfds.load("ted_hrlr_translate/pt_to_en", split="train", as_supervised=True)
+        expected = {(" ".join(a.numpy().decode().split()), " ".join(b.numpy().decode().split())) for a, b in whole}
+        assert {*zip(pairs.sources, pairs.targets, strict=True)} <= expected
+        assert len(pairs) + sum(pairs.dropped.values()) == 5
+        with pytest.raises(UserError, match="no sentence pairs"):
+            read_tfds_pairs("imdb_reviews")
+        with pytest.raises(UserError, match="no split"):
+            read_tfds_pairs("ted_hrlr_translate/pt_to_en", "nowhere")
 
 
 def test_held_out_parts_share_no_sentence():
