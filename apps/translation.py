@@ -312,6 +312,8 @@ def train(options: Train) -> None:
     )
     cli.check_positive(options, "clip_norm", "max_length")
     search_of(options, options)
+    import keras
+
     from keras_dl import training
     from keras_dl.text.subwords import load_pieces
     from keras_dl.training.replicas import is_chief, worker_count
@@ -323,6 +325,8 @@ def train(options: Train) -> None:
     with contextlib.redirect_stdout(sys.stdout if chief else None):
         pairs = read_pairs(options)
         parts = split_pairs(options, pairs)
+        # Now, since it makes TensorFlow forget the subword models that it has.
+        keras.utils.set_random_seed(options.seed)
         if options.resume:
             folder = options.run
             check_unchanged(parts, folder)
@@ -383,6 +387,8 @@ def fit_translator(
 ) -> keras.Model:
     """Trains the model that settled options describe; the run folder gets its history and model.
 
+    Set the seed before the pieces are made, not after.
+
     Args:
         options: from `settle`.
         parts: with `train` and `validation`.
@@ -398,7 +404,6 @@ def fit_translator(
     from keras_dl.text.teacher_forcing import SmoothedCrossEntropy, schedule_sampling
     from keras_dl.text.translator import Search, Translator
 
-    keras.utils.set_random_seed(options.seed)
     training.set_mixed_precision(options.mixed_precision)
     encoded = encode(parts["train"], source, target, options.max_length)
     steps = len(batch_ends(encoded.longest(), options.batch_tokens))

@@ -10,6 +10,7 @@ import tensorflow as tf
 from keras_dl.data.order import endless_epochs, shuffled
 from keras_dl.data.progress import Progress
 from keras_dl.data.review_set import ReviewSet
+from keras_dl.text.common import input_names
 from keras_dl.text.vocabulary import PADDING, UNKNOWN, Vocabulary, chunks, padded
 
 # Batches that are sorted by length together: the more, the less padding and the less chance in what meets in a batch.
@@ -143,7 +144,7 @@ def by_length(reviews: EncodedReviews) -> np.ndarray:
 
 def scores_of(model: keras.Model, reviews: EncodedReviews, batch_size: int = 128) -> np.ndarray:
     """A model's output for each review, `(n, classes)`, in the order of the reviews."""
-    names = model.input_names
+    names = input_names(model)
     batches = evaluation_batches(reviews, batch_size).map(lambda inputs, *_: {name: inputs[name] for name in names})
     outputs = model.predict(batches, verbose=0)
     ordered = np.empty_like(outputs)

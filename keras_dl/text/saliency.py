@@ -8,6 +8,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_dl.layers.attention import MultiHeadAttention
+from keras_dl.text.common import input_names
 from keras_dl.text.self_attention import attention_maps
 from keras_dl.text.vocabulary import Vocabulary
 from keras_dl.text.wide_recurrent import NgramScores
@@ -42,12 +43,11 @@ def explain(model: keras.Model, vocabulary: Vocabulary, texts: Sequence[str]) ->
 
 def _explain(model: keras.Model, vocabulary: Vocabulary, text: str) -> Explanation:
     words = vocabulary.cut(vocabulary.split(tf.constant([text])))
-    inputs = {name: ids for name, ids in vocabulary(tf.constant([text])).items() if name in model.input_names}
+    ids = vocabulary(tf.constant([text]))
+    inputs = [ids[name] for name in input_names(model)]
     embedding = model.get_layer("embedding").output
     with tf.GradientTape() as tape:
-        vectors, scores = keras.Model(model.inputs, [embedding, model.output])(
-            [inputs[name] for name in model.input_names], training=False
-        )
+        vectors, scores = keras.Model(model.inputs, [embedding, model.output])(inputs, training=False)
         chosen = int(tf.argmax(scores[0]))
         share = tf.clip_by_value(scores[0, chosen], 1e-6, 1 - 1e-6)
         log_odds = tf.math.log(share) - tf.math.log1p(-share)
@@ -59,7 +59,7 @@ def _explain(model: keras.Model, vocabulary: Vocabulary, text: str) -> Explanati
         weights = np.asarray(wide.ratios * wide.kernel, "float64")
         others = np.delete(np.arange(weights.shape[1]), chosen)
         contributions += ngram_shares(vocabulary, tokens, weights[:, chosen] - weights[:, others].mean(axis=1))
-    return Explanation(tuple(tokens), contributions, _attention(model, inputs, len(tokens)), scores.numpy()[0])
+    return Explanation(tuple(tokens), contributions, _attention(model, ids, len(tokens)), scores.numpy()[0])
 
 
 def ngram_shares(vocabulary: Vocabulary, tokens: Sequence[str], weights: np.ndarray) -> np.ndarray:
