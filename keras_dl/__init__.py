@@ -11,7 +11,7 @@ _EXPORTS = {
     "model_info": "registry",
     "feature_extractor": "features",
 }
-_SUBPACKAGES = ("layers", "vision", "generative", "data", "training", "serving", "plots", "weights")
+_SUBPACKAGES = ("layers", "vision", "text", "generative", "data", "training", "serving", "plots", "weights")
 __all__ = [*_EXPORTS, *_SUBPACKAGES]
 
 

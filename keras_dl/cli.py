@@ -57,6 +57,18 @@ def check_positive(options: Any, *fields: str) -> None:
             raise UserError(f"--{field.replace('_', '-')} is {value}; give more than 0")
 
 
+def command_line(application: str, options: Options) -> str:
+    """The command that trains with these options; what is as by default is left out."""
+    words = ["python", "-m", f"apps.{application}", "train"]
+    for field in dataclasses.fields(options):
+        value, flag = getattr(options, field.name), "--" + field.name.replace("_", "-")
+        if value is True or value is False:
+            words += [] if value == field.default else [flag if value else f"--no-{flag[2:]}"]
+        elif value != field.default:
+            words += [flag, *(map(str, value) if isinstance(value, tuple) else [str(value)])]
+    return shlex.join(words)
+
+
 def parse(application: str, commands: Mapping[str, Command], argv: Sequence[str]) -> tuple[Command, Any]:
     """The subcommand that `argv` names, by default the first, and its options.
 

@@ -79,11 +79,6 @@ def write_bytes(path: Path, content: bytes) -> None:
         raise UserError(f"can't write {path} ({error.strerror}); free some space or name another folder") from error
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes a text file as UTF-8, whole or not at all."""
-    write_bytes(path, text.encode("utf-8"))
-
-
 def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from keras_dl.data.split import stratified_parts
 from keras_dl.errors import UserError
 
 
@@ -70,18 +71,8 @@ class ImageSet:
         Raises:
             UserError: for one class only, a class with fewer than two pictures, or too few pictures for the parts.
         """
-        if min(fractions) <= 0 or abs(sum(fractions) - 1) > 1e-6:
-            raise ValueError(f"fractions must be positive and sum to 1; got {tuple(fractions)}")
         self._check_divisible(len(fractions))
-        random = np.random.default_rng(seed)
-        everything = np.arange(len(self))
-        groups = [everything] if self.multi_label else [everything[self.labels == c] for c in np.unique(self.labels)]
-        parts: list[list[np.ndarray]] = [[] for _ in fractions]
-        for group in groups:
-            ends = np.cumsum(_shares(len(group), fractions))
-            for part, members in zip(parts, np.split(random.permutation(group), ends[:-1]), strict=True):
-                part.append(members)
-        indices = [np.sort(np.concatenate(part)) for part in parts]
+        indices = stratified_parts(np.zeros(len(self), int) if self.multi_label else self.labels, fractions, seed)
         if not all(map(len, indices)):
             needed = len(fractions)
             raise UserError(
@@ -103,21 +94,3 @@ class ImageSet:
             if count < 2:
                 found = "one picture" if count else "no readable picture"
                 raise UserError(f"class {name!r} of {self.source} has {found}: add some (three at least), or remove it")
-
-
-def _shares(count: int, fractions: Sequence[float]) -> np.ndarray:
-    """How many of `count` each part gets: largest remainders, and one at least where there are enough."""
-    fractions = np.asarray(fractions, dtype=float)
-    by_size = np.argsort(-fractions, kind="stable")
-    if count < len(fractions):
-        shares = np.zeros(len(fractions), int)
-        shares[by_size[:count]] = 1
-        return shares
-    ideal = count * fractions
-    shares = np.floor(ideal + 1e-9).astype(int)
-    for part in np.argsort(shares - ideal, kind="stable")[: count - shares.sum()]:
-        shares[part] += 1
-    for part in np.flatnonzero(shares == 0):
-        shares[shares.argmax()] -= 1
-        shares[part] = 1
-    return shares

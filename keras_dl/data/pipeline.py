@@ -3,15 +3,14 @@
 import functools
 from collections.abc import Callable
 
-import numpy as np
 import tensorflow as tf
 
 from keras_dl.data.augment import Augmentation
 from keras_dl.data.decode import Resize, decode_image_bytes
 from keras_dl.data.image_set import ImageSet
+from keras_dl.data.order import FOREVER, endless_epochs, shuffled
 
 MEMORY_LIMIT = 1 << 30
-_FOREVER = np.iinfo(np.int64).max
 # TensorFlow's name for a resource that nobody shares, and that goes with its last handle.
 _ANONYMOUS = "cd2c89b7-88b7-44c8-ad83-06c2a9158347"
 
@@ -56,7 +55,7 @@ def training_stream(
     targets = tf.constant(image_set.targets)
 
     def batches(first: int, end: int, kept: _KeptPictures | None = None) -> tf.data.Dataset:
-        indices = _order(count, seed, first * batch_size)
+        indices = endless_epochs(lambda epoch: shuffled(count, seed, epoch), count, first * batch_size)
         if kept is None:
             part = indices.map(lambda i: (i, decode(i)), tf.data.AUTOTUNE, deterministic=True)
             part = part.batch(batch_size, drop_remainder=True)
@@ -71,9 +70,9 @@ def training_stream(
         epoch_start = -(-start_step * batch_size // count) * count
         kept_from = -(-(epoch_start + count) // batch_size)
         stream = batches(start_step, kept_from).map(kept.keep)
-        stream = stream.concatenate(batches(kept_from, _FOREVER, kept))
+        stream = stream.concatenate(batches(kept_from, FOREVER, kept))
     else:
-        stream = batches(start_step, _FOREVER)
+        stream = batches(start_step, FOREVER)
 
     def finish(step: tf.Tensor, rows: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
         indices, pictures = rows
@@ -133,18 +132,6 @@ def _decode_function(size: tuple[int, int], resize: Resize) -> Callable[[tf.Tens
         return decode_image_bytes(encoded, size, resize)
 
     return tf.function(decode, autograph=False, input_signature=[tf.TensorSpec((), tf.string)])
-
-
-def _order(count: int, seed: int, start: int) -> tf.data.Dataset:
-    """Indices from position `start` of an endless order: a permutation per epoch, one after another."""
-    first, offset = divmod(start, count)
-    order_seed = seed % (1 << 31)
-
-    def epoch_order(epoch: tf.Tensor) -> tf.data.Dataset:
-        order = tf.random.experimental.stateless_shuffle(tf.range(count, dtype=tf.int64), [order_seed, epoch])
-        return tf.data.Dataset.from_tensor_slices(order[tf.where(epoch == first, tf.cast(offset, tf.int64), 0) :])
-
-    return tf.data.Dataset.range(first, _FOREVER).flat_map(epoch_order)
 
 
 class _KeptPictures:

@@ -4,6 +4,7 @@ import errno
 import textwrap
 import urllib.error
 import urllib.request
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -32,13 +33,11 @@ def read_tfds(name: str, strict: bool = False) -> ImageSet:
     import tensorflow_datasets as tfds
 
     name, _, split = name.partition("@")
-    builder = _builder(name)
+    builder = prepared_builder(name)
     image, label = _features(builder)
     decoders = tfds.decode.PartialDecoding({image: True, label: True}, {image: tfds.decode.SkipDecoding()})
-    try:
-        examples = builder.as_dataset(split=split or "train", decoders=decoders, shuffle_files=False)
-    except (ValueError, KeyError) as error:
-        raise UserError(f"tfds:{name} has no split {split or 'train'!r}: {str(error).splitlines()[0]}") from None
+    split = split or "train"
+    examples = read_split(builder, name, split, decoders=decoders)
     pictures, labels = [], []
     with Progress(f"reading tfds:{name}", max(0, int(examples.cardinality()))) as progress:
         for example in examples.as_numpy_iterator():
@@ -46,18 +45,40 @@ def read_tfds(name: str, strict: bool = False) -> ImageSet:
             labels.append(example[label])
             progress.advance()
     names = [f"{name} example {i}" for i in range(len(pictures))]
-    used, numbers = np.unique(np.array(labels, "int32"), return_inverse=True)
-    if used.size and used[0] < 0:
-        raise UserError(
-            f"tfds:{name}: the split {split or 'train'!r} has examples without a label: name another, tfds:NAME@SPLIT"
-        )
-    class_names = [builder.info.features[label].names[i] for i in used]
-    numbers = numbers.astype("int32")
+    numbers, class_names = class_numbers(labels, builder.info.features[label].names, name, split)
     return checked_image_set(pictures, numbers, class_names, names=names, source=f"tfds:{name}", strict=strict)
 
 
-def _builder(name: str) -> Any:
-    """The set's builder, its data on this machine."""
+def read_split(builder: Any, name: str, split: str, **arguments: Any) -> Any:
+    """The examples of a split, in their order.
+
+    Raises:
+        UserError: if there is no such split.
+    """
+    try:
+        return builder.as_dataset(split=split, shuffle_files=False, **arguments)
+    except (ValueError, KeyError) as error:
+        raise UserError(f"tfds:{name} has no split {split!r}: {str(error).splitlines()[0]}") from None
+
+
+def class_numbers(labels: Sequence[int], names: Sequence[str], name: str, split: str) -> tuple[np.ndarray, list[str]]:
+    """int32 numbers among the classes that some example has, and the names of these.
+
+    Raises:
+        UserError: if examples have no label.
+    """
+    used, numbers = np.unique(np.array(labels, "int32"), return_inverse=True)
+    if used.size and used[0] < 0:
+        raise UserError(f"tfds:{name}: the split {split!r} has examples without a label: name another, tfds:NAME@SPLIT")
+    return numbers.astype("int32"), [names[i] for i in used]
+
+
+def prepared_builder(name: str) -> Any:
+    """The set's builder, its data on this machine.
+
+    Raises:
+        UserError: if there is no such set, or it can't be had.
+    """
     import tensorflow_datasets as tfds
 
     try:

@@ -8,8 +8,12 @@ import importlib
 from typing import Any
 
 _EXPORTS = {
+    "attention_html": "translation",
+    "attention_maps": "translation",
     "class_scores": "classification",
     "confusion_matrix": "confusion",
+    "deciding_words": "words",
+    "deciding_words_html": "words",
     "first_layer_filters": "filters",
     "gradient_norms": "curves",
     "interpolation_strip": "samples",
@@ -24,8 +28,10 @@ _EXPORTS = {
     "sample_grid": "samples",
     "style_losses": "style_transfer",
     "style_sheet": "style_transfer",
+    "score_by_length": "translation",
     "training_curves": "curves",
     "tsne_map": "features",
+    "word_map": "words",
 }
 __all__ = list(_EXPORTS)
 

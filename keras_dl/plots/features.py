@@ -103,12 +103,17 @@ def tsne_map(
     flat = _flat(features)[chosen]
     if len(chosen) < 4 or len(np.unique(flat, axis=0)) < 4:
         return message_figure("t-SNE of the features", "Too few different images for a map")
+    points = tsne_points(flat, seed)
+    return _map(points, np.asarray(labels)[chosen], class_names, "t-SNE of the features")
+
+
+def tsne_points(flat: np.ndarray, seed: int) -> np.ndarray:
+    """Coordinates `(samples, 2)` by t-SNE of the first 50 principal components, of four samples at least."""
     reduced, _ = principal_components(flat, 50)
-    perplexity = min(30.0, (len(chosen) - 1) / 3)
+    perplexity = min(30.0, (len(flat) - 1) / 3)
     # Its many short parallel loops wait for every thread: on a busy machine two are tenfold slower than one.
     with threadpool_limits(1):
-        points = TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(reduced)
-    return _map(points, np.asarray(labels)[chosen], class_names, "t-SNE of the features")
+        return TSNE(perplexity=perplexity, init="pca", random_state=seed).fit_transform(reduced)
 
 
 def cosine_neighbours(features: np.ndarray, queries: Sequence[int], k: int) -> tuple[np.ndarray, np.ndarray]:

@@ -1,0 +1,773 @@
+"""Sentiment and other text classification: a table of reviews in, a served model out that takes raw strings."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import dataclasses
+import hashlib
+import inspect
+import io
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from keras_dl import cli, run
+from keras_dl.errors import UserError
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+    import tensorflow as tf
+
+    from keras_dl.data.reviews import ReviewSet
+    from keras_dl.text.vocabulary import Vocabulary
+
+APPLICATION = "sentiment"
+WIDE = "wide_recurrent"
+FRACTIONS = (0.8, 0.1, 0.1)  # training, validation, test
+SHOWN = 10  # reviews whose words are shown, and mistakes that are listed
+MAPPED_WORDS = 150
+
+
+# Configuration
+
+
+@dataclasses.dataclass(frozen=True)
+class Train(cli.TrainingOptions):
+    data: str = "builtin"
+    """CSV, TSV or JSON lines; a folder with a folder or file of texts per class; tfds:NAME; or builtin (generated)."""
+    text_column: str | None = None
+    """The table's column of texts. By default found by its name: text, review, sentence, comment ..."""
+    label_column: str | None = None
+    """The table's column of labels. By default found by its name: label, sentiment, rating ..."""
+    unlabelled: Path | None = None
+    """Texts without labels, a table or one a line: what a first model is sure of is learned from too."""
+    confidence: float = 0.9
+    """How sure, as a probability."""
+    model: str = WIDE
+    """wide_recurrent, gru, lstm, peephole_lstm, coupled_lstm, vanilla_rnn, text_cnn, embedding_average or
+    self_attention_classifier."""
+    unit: Literal["words", "characters", "subwords"] = "words"
+    """What a token is. Chinese is split by character among words too."""
+    lower: bool = True
+    """Take capital letters for small ones."""
+    vocabulary_size: int = 20_000
+    """Tokens at most."""
+    min_count: int = 2
+    """Tokens that are rarer in the training texts count as unknown."""
+    max_tokens: int = 400
+    """Of a longer text the net reads the first and the last half of as many; the n-grams are taken from all of it."""
+    ngram_width: int = 3
+    """Tokens in the longest n-gram of wide_recurrent."""
+    vectors: Path | None = None
+    """Pretrained word vectors, a text file as of GloVe or word2vec."""
+    embedding_dim: int | None = None
+    """Width of the word vectors. By default the model's."""
+    units: int | None = None
+    """Width of the recurrent state, of each direction. By default the model's."""
+    num_layers: int | None = None
+    """Recurrent layers, or blocks. By default the model's."""
+    bidirectional: bool = True
+    """Read backwards too."""
+    dropout: float | None = None
+    """Rate of the model's dropout. By default 0.5 for wide_recurrent, for the others their own."""
+    word_dropout: float = 0.1
+    """Share of the words that become unknown in training."""
+    class_weights: Literal["none", "balanced"] = "none"
+    """balanced gives rare classes as much weight in the loss as frequent ones."""
+    epochs: int = 30
+    """Passes over the training part, at most."""
+    early_stopping: int = 3
+    """Stop after so many epochs without a better validation loss, and keep the best weights."""
+    batch_size: int = 64
+    """Reviews per step, over all replicas."""
+    optimizer: Literal["sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw", "swats"] = "adamw"
+    """How the weights follow the gradients."""
+    learning_rate: float = 1e-3
+    """Of every step."""
+    weight_decay: float = 0.01
+    """Decoupled weight decay of kernels."""
+    clip_norm: float | None = 5.0
+    """Largest global norm of the gradient."""
+    folds: int | None = None
+    """Cross-validate: train and test so many times, each on another part. Measures, and exports nothing."""
+    export: bool = True
+    """Write a SavedModel at the end."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluate(cli.Options):
+    data: str | None = None
+    """Other reviews, in the forms that train takes. By default the test part of the run's own."""
+    text_column: str | None = None
+    """Their column of texts, if its name does not tell."""
+    label_column: str | None = None
+    """Their column of labels, if its name does not tell."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Predict(cli.Options):
+    texts: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
+    """Reviews in quotes, and files of them (a table, or one a line). Without any: one a line from standard input."""
+    text_column: str | None = None
+    """A table's column of texts, if its name does not tell."""
+    explain: bool = False
+    """Say what each word did for the label."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Export(cli.Options):
+    output: Path = Path("saved_models")
+    """The folder that TF Serving reads; the version folder is made below it."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Search(Train):
+    trials: int = 20
+    """Trainings in all."""
+    method: Literal["coarse-to-fine", "random"] = "coarse-to-fine"
+    """random draws every trial from the whole range; coarse-to-fine draws the second half from around the best ones."""
+
+
+# Data
+
+
+def read_data(data: str, text_column: str | None, label_column: str | None) -> ReviewSet:
+    """The reviews that `--data` names, with what is to be said of them said."""
+    from keras_dl.data.reviews import read_reviews
+
+    reviews = read_reviews(data, text_column=text_column, label_column=label_column)
+    for note in reviews.notes:
+        print(note)
+    names = ", ".join(reviews.class_names[:10]) + (" ..." if len(reviews.class_names) > 10 else "")
+    print(f"{len(reviews):,} reviews of {len(reviews.class_names)} classes ({names}) from {reviews.source}")
+    return reviews
+
+
+def fingerprint(reviews: ReviewSet) -> dict[str, str | int]:
+    """What tells whether the reviews of a run are still the same, and so its split."""
+    content = "\0".join([*reviews.texts, *map(str, reviews.labels), *reviews.class_names])
+    return {"reviews": len(reviews), "sha256": hashlib.sha256(content.encode("utf-8", "replace")).hexdigest()}
+
+
+def check_unchanged(reviews: ReviewSet, folder: Path) -> None:
+    """Refuses reviews that changed since the run began: they would be split otherwise.
+
+    Raises:
+        UserError: if so.
+    """
+    stored = json.loads((folder / "data.json").read_text(encoding="utf-8"))
+    if stored != fingerprint(reviews):
+        raise UserError(
+            f"{reviews.source} has changed since the run in {folder} began ({stored['reviews']:,} reviews then, "
+            f"{len(reviews):,} now): restore it, or train again"
+        )
+
+
+def say_duplicates(reviews: ReviewSet, parts: Sequence[ReviewSet]) -> None:
+    removed = len(reviews) - sum(map(len, parts))
+    if removed:
+        print(f"left out {removed:,} review(s) whose text stands in another part too")
+
+
+# Model
+
+
+def learn_words(options: Train, texts: Sequence[str]) -> Vocabulary:
+    """The vocabulary that the options describe, from the training texts."""
+    from keras_dl.text.vocabulary import learn_vocabulary
+
+    return learn_vocabulary(
+        texts,
+        unit=options.unit,
+        lower=options.lower,
+        size=options.vocabulary_size,
+        min_count=options.min_count,
+        ngram_width=options.ngram_width if options.model == WIDE else 0,
+        max_tokens=options.max_tokens,
+    )
+
+
+def create_classifier(options: Train, vocabulary: Vocabulary, num_classes: int) -> keras.Model:
+    """The network for the user's classes and words.
+
+    Raises:
+        UserError: for an architecture that doesn't classify texts, or options that it doesn't take.
+    """
+    import keras_dl
+    from keras_dl.registry import model_info
+
+    info = model_info(options.model)
+    if info.task != "text classification":
+        raise UserError(f"--model: {options.model} does {info.task}; choose one for text classification")
+    arguments: dict[str, Any] = {
+        name: getattr(options, name)
+        for name in ("embedding_dim", "units", "num_layers", "dropout")
+        if getattr(options, name) is not None
+    }
+    if "bidirectional" in inspect.signature(info.builder).parameters:
+        arguments["bidirectional"] = options.bidirectional
+    if options.model == WIDE:
+        arguments["ngram_features"] = 1 + len(vocabulary.ngram_list)
+    return keras_dl.create_model(options.model, vocabulary_size=len(vocabulary), num_classes=num_classes, **arguments)
+
+
+def pretrained_embedding(options: Train, vocabulary: Vocabulary) -> np.ndarray | None:
+    """The embedding's weights from the file that `--vectors` names, if any."""
+    from keras_dl.text.vectors import initial_embedding, read_vectors
+
+    if options.vectors is None:
+        return None
+    vectors, known = read_vectors(options.vectors, vocabulary.tokens)
+    print(f"{options.vectors} has {known.sum():,} of the {len(known):,} words, {vectors.shape[1]} numbers each")
+    if options.embedding_dim not in (None, vectors.shape[1]):
+        raise UserError(
+            f"--embedding-dim is {options.embedding_dim}, the vectors have {vectors.shape[1]}; leave it out"
+        )
+    return initial_embedding(vectors, known, options.seed)
+
+
+# Train
+
+
+def check_options(options: Train) -> None:
+    """Refuses options that can't be, before anything is read.
+
+    Raises:
+        UserError: naming the flag.
+    """
+    cli.check_positive(
+        options, "epochs", "batch_size", "learning_rate", "early_stopping", "clip_norm", "vocabulary_size", "min_count"
+    )
+    cli.check_positive(options, "max_tokens", "ngram_width", "embedding_dim", "units", "num_layers", "folds")
+    for field in ("dropout", "word_dropout", "confidence"):
+        value = getattr(options, field)
+        if value is not None and not 0 <= value < 1:
+            raise UserError(f"--{field.replace('_', '-')} is {value}; give 0 or more, and less than 1")
+    if options.folds == 1:
+        raise UserError("--folds is 1; give 2 or more")
+
+
+def train(options: Train) -> None:
+    """Trains a classifier on your texts, evaluates it, draws what decided and exports it."""
+    check_options(options)
+    from keras_dl import training
+    from keras_dl.training.replicas import is_chief, worker_count
+
+    strategy = training.make_strategy(options.strategy)
+    chief = is_chief(strategy)
+    if worker_count(strategy) > 1 and options.run is None:
+        raise UserError("several workers share one run folder; name it with --run")
+    with contextlib.redirect_stdout(sys.stdout if chief else None):
+        reviews = read_data(options.data, options.text_column, options.label_column)
+        reviews.check_classes(options.folds or len(FRACTIONS))
+        if options.resume:
+            check_unchanged(reviews, options.run)
+            folder = options.run
+        else:
+            folder = run.new_run(APPLICATION, options.run) if chief else options.run
+            if chief:
+                run.save_config(folder, options)
+                run.write_text(folder / "labels.txt", "\n".join(reviews.class_names) + "\n")
+                run.write_json(folder / "data.json", fingerprint(reviews))
+        if options.folds:
+            cross_validate(options, reviews, folder, strategy)
+            return
+        parts = reviews.split(FRACTIONS, options.seed)
+        say_duplicates(reviews, parts)
+        train_on(options, parts, folder, strategy)
+    if not chief:
+        return
+    model, vocabulary, _ = load_classifier(folder)
+    print(f"test part, {len(parts[2]):,} reviews:")
+    baselines = measure_baselines(parts)
+    metrics = evaluate_and_draw(model, vocabulary, parts[2], folder, folder / "plots", baselines)
+    validation = report(model, vocabulary, parts[1])[0]
+    run.write_json(folder / "metrics.json", {"validation": validation, "test": metrics})
+    print(f"run: {folder}\npictures: {folder / 'plots'}")
+    if options.export:
+        print(f"export: {export_classifier(folder, Path('saved_models'))}")
+
+
+def train_on(
+    options: Train, parts: Sequence[ReviewSet], folder: Path, strategy: tf.distribute.Strategy | None = None
+) -> None:
+    """Trains on the first part, validates on the second; the run folder gets vocabulary, history and model."""
+    from keras_dl.training.replicas import is_chief
+
+    unlabelled = read_unlabelled(options, parts)
+    vocabulary = learn_words(options, [*parts[0].texts, *unlabelled])
+    if strategy is None or is_chief(strategy):
+        vocabulary.save(folder)
+    train_part = parts[0]
+    if unlabelled:
+        print("a first model, to label the unlabelled texts:")
+        teacher = fit_classifier(options, vocabulary, train_part, parts[1], folder / "teacher", strategy)
+        train_part = add_pseudo_labels(teacher, vocabulary, train_part, unlabelled, options.confidence)
+    fit_classifier(options, vocabulary, train_part, parts[1], folder, strategy)
+
+
+def read_unlabelled(options: Train, parts: Sequence[ReviewSet]) -> list[str]:
+    """The texts that `--unlabelled` names, each once, without those that are held out."""
+    from keras_dl.data.reviews import read_texts
+
+    if options.unlabelled is None:
+        return []
+    texts, notes = read_texts(options.unlabelled, options.text_column)
+    for note in notes:
+        print(note)
+    labelled = {text for part in parts for text in part.texts}
+    return [text for text in dict.fromkeys(texts) if text not in labelled]
+
+
+def add_pseudo_labels(
+    teacher: keras.Model, vocabulary: Vocabulary, train_part: ReviewSet, texts: Sequence[str], confidence: float
+) -> ReviewSet:
+    """The training part with the texts that a model is sure of, labelled by it (Lee 2013, ICML workshop)."""
+    import numpy as np
+
+    unknown = dataclasses.replace(train_part, texts=tuple(texts), labels=np.zeros(len(texts), "int32"))
+    scores = report(teacher, vocabulary, unknown)[1]
+    sure = np.flatnonzero(scores.max(axis=1) >= confidence)
+    print(f"labelled {len(sure):,} of {len(texts):,} unlabelled texts, those of at least {confidence:.0%}")
+    return dataclasses.replace(
+        train_part,
+        texts=(*train_part.texts, *(texts[i] for i in sure)),
+        labels=np.concatenate([train_part.labels, scores[sure].argmax(axis=1).astype("int32")]),
+    )
+
+
+def fit_classifier(
+    options: Train,
+    vocabulary: Vocabulary,
+    train_part: ReviewSet,
+    validation_part: ReviewSet,
+    folder: Path,
+    strategy: tf.distribute.Strategy | None = None,
+) -> keras.Model:
+    """Trains the classifier that the options describe; the run folder gets its history and model.
+
+    Args:
+        options: of the training.
+        vocabulary: from `learn_vocabulary` on the training texts.
+        train_part: reviews to learn from.
+        validation_part: reviews to measure on after each epoch.
+        folder: the run folder.
+        strategy: by default one device.
+    """
+    import keras
+
+    from keras_dl import training
+    from keras_dl.data.review_stream import balanced_class_weights, encode, evaluation_batches, training_stream
+    from keras_dl.training.wide import WideBranch
+
+    keras.utils.set_random_seed(options.seed)
+    training.set_mixed_precision(options.mixed_precision)
+    classes = len(train_part.class_names)
+    balanced = options.class_weights == "balanced"
+    weights = balanced_class_weights(train_part.labels, classes) if balanced else None
+    encoded, held_out = encode(train_part, vocabulary, weights), encode(validation_part, vocabulary)
+    batch_size = min(options.batch_size, len(encoded))
+    steps_per_epoch = len(encoded) // batch_size
+    embedding = pretrained_embedding(options, vocabulary)
+    if embedding is not None:
+        options = dataclasses.replace(options, embedding_dim=embedding.shape[1])
+
+    def build() -> keras.Model:
+        model = create_classifier(options, vocabulary, classes)
+        if embedding is not None:
+            model.get_layer("embedding").set_weights([embedding])
+        if options.model == WIDE:
+            model.get_layer("ngram_scores").trainable = False
+        model.compile(
+            training.make_optimizer(options.optimizer, options.learning_rate, weight_decay=options.weight_decay),
+            "categorical_crossentropy",
+            weighted_metrics=[keras.metrics.CategoricalAccuracy("accuracy")],
+        )
+        print(
+            f"{model.name}: {model.count_params():,} parameters, {len(vocabulary):,} tokens, "
+            f"{steps_per_epoch:,} steps an epoch"
+        )
+        return model
+
+    def stream(start_step: int) -> tf.data.Dataset:
+        return training_stream(
+            encoded,
+            batch_size=batch_size,
+            seed=options.seed,
+            start_step=start_step,
+            word_dropout=options.word_dropout,
+        )
+
+    # The branch is added last, to the best weights.
+    callbacks: list[keras.callbacks.Callback] = [
+        keras.callbacks.EarlyStopping("val_loss", patience=options.early_stopping, restore_best_weights=True)
+    ]
+    if options.model == WIDE:
+        callbacks.append(WideBranch(encoded, held_out))
+    return training.fit(
+        build,
+        stream,
+        run=folder,
+        steps_per_epoch=steps_per_epoch,
+        epochs=options.epochs,
+        validation=evaluation_batches(held_out, batch_size),
+        strategy=strategy,
+        clip_norm=options.clip_norm,
+        resume=options.resume,
+        callbacks=callbacks,
+        tensorboard=options.tensorboard,
+    )
+
+
+def cross_validate(
+    options: Train, reviews: ReviewSet, folder: Path, strategy: tf.distribute.Strategy | None = None
+) -> None:
+    """Trains and tests once for each stratified fold; prints each fold's figures, their mean and deviation."""
+    import keras
+    import numpy as np
+
+    rows: list[dict[str, float]] = []
+    for number, parts in enumerate(reviews.folds(options.folds, FRACTIONS[1], options.seed), 1):
+        part_folder = folder / f"fold-{number:02d}"
+        if not (part_folder / "metrics.json").exists():
+            part_folder.mkdir(parents=True, exist_ok=True)
+            train_on(options, parts, part_folder, strategy)
+            model, vocabulary, _ = load_classifier(part_folder, reviews.class_names)
+            row = {"accuracy": report(model, vocabulary, parts[2])[0]["accuracy"], **measure_baselines(parts)}
+            run.write_json(part_folder / "metrics.json", {"test": row})
+            keras.utils.clear_session()
+        rows.append(run.read_metrics(part_folder)["test"])
+        print(f"fold {number} of {options.folds}: " + ", ".join(f"{key} {rows[-1][key]:.4f}" for key in rows[-1]))
+    summary: dict[str, float] = {"folds": options.folds}
+    print(f"mean and standard deviation over {options.folds} folds:")
+    for key in rows[0]:
+        values = np.array([row[key] for row in rows])
+        summary |= {key: float(values.mean()), f"{key}_deviation": float(values.std(ddof=1))}
+        print(f"  {key:<24}{values.mean():.4f} +- {values.std(ddof=1):.4f}")
+    run.write_json(folder / "metrics.json", {"folds": summary})
+    print(f"run: {folder} (no model of all the data; train without --folds for one)")
+
+
+# Evaluate
+
+
+def measure_baselines(parts: Sequence[ReviewSet]) -> dict[str, float]:
+    """Accuracy on the last part of two bags of words and pairs that learned from the first: logistic regression on
+    tf-idf, and on naive-Bayes log-count ratios, its penalty chosen on the second part."""
+    import numpy as np
+
+    from keras_dl.data.review_stream import encode
+    from keras_dl.text.bag_of_words import fit_naive_bayes_regression, tf_idf_predictions
+    from keras_dl.text.vocabulary import learn_vocabulary
+    from keras_dl.training.wide import ngram_matrix
+
+    vocabulary = learn_vocabulary(parts[0].texts, min_count=1, ngram_width=2, ngram_size=1_000_000)
+    features = 1 + len(vocabulary.ngram_list)
+    matrices = [ngram_matrix(encode(part, vocabulary), features) for part in parts]
+    labels, truth = parts[0].labels, parts[2].labels
+    bayes = fit_naive_bayes_regression(matrices[0], labels, matrices[1], parts[1].labels, len(parts[0].class_names))
+    return {
+        "bag_of_words": float(np.mean(tf_idf_predictions(matrices[0], labels, matrices[2]) == truth)),
+        "bag_of_words_bayes": float(np.mean(bayes.logits(matrices[2]).argmax(-1) == truth)),
+    }
+
+
+def report(model: keras.Model, vocabulary: Vocabulary, reviews: ReviewSet) -> tuple[dict[str, float], np.ndarray]:
+    """The metrics of `keras_dl.evaluation`, and the probabilities they were computed from."""
+    from keras_dl import evaluation
+    from keras_dl.data.review_stream import encode, scores_of
+
+    scores = scores_of(model, encode(reviews, vocabulary))
+    return evaluation.classification_metrics(reviews.labels, scores, reviews.class_names), scores
+
+
+def evaluate_and_draw(
+    model: keras.Model,
+    vocabulary: Vocabulary,
+    reviews: ReviewSet,
+    folder: Path,
+    pictures: Path,
+    baselines: dict[str, float] | None = None,
+) -> dict[str, float]:
+    """Prints the metrics, lists the worst mistakes and writes the pictures of a run's model on these reviews."""
+    import numpy as np
+
+    from keras_dl import evaluation, plots
+
+    metrics, scores = report(model, vocabulary, reviews)
+    metrics |= baselines or {}
+    names, labels = reviews.class_names, reviews.labels
+    for name, value in metrics.items():
+        if "/" not in name:
+            print(f"  {name:<24}{value:.4f}" if isinstance(value, float) else f"  {name:<24}{value:,}")
+    best = max((metrics["majority_baseline"], *(baselines or {}).values()))
+    beaten = "above" if metrics["accuracy"] > best else "NOT above"
+    print(f"  accuracy {metrics['accuracy']:.4f} is {beaten} the best baseline, {best:.4f}")
+
+    wrong = evaluation.worst_mistakes(labels, scores, SHOWN)
+    rows = io.StringIO()
+    table = csv.writer(rows)
+    table.writerow(["label", "predicted", "probability", "text"])
+    for i in evaluation.worst_mistakes(labels, scores, len(labels)):
+        table.writerow([names[labels[i]], names[scores[i].argmax()], f"{scores[i].max():.4f}", reviews.texts[i]])
+    pictures.mkdir(parents=True, exist_ok=True)
+    run.write_text(pictures / "mistakes.csv", rows.getvalue())
+    right = np.setdiff1d(np.random.default_rng(0).permutation(len(reviews))[: 2 * SHOWN], wrong)
+    draw_words(model, vocabulary, reviews.subset([*wrong[: SHOWN // 2], *right][:SHOWN]), pictures)
+    matrix = evaluation.confusion_matrix(labels, scores.argmax(-1), len(names))
+    plots.confusion_matrix(matrix, names, path=pictures / "confusion_matrix.png")
+    plots.roc_curves(labels, scores, names, path=pictures / "roc.png")
+    plots.precision_recall_curves(labels, scores, names, path=pictures / "precision_recall.png")
+    plots.reliability_diagram(labels, scores, path=pictures / "calibration.png")
+    plots.class_scores(metrics, names, path=pictures / "class_scores.png")
+    draw_embedding(model, vocabulary, reviews, pictures)
+    if (folder / "history.csv").exists():
+        plots.training_curves(folder / "history.csv", path=pictures / "training_curves.png")
+    return metrics
+
+
+def draw_words(model: keras.Model, vocabulary: Vocabulary, reviews: ReviewSet, pictures: Path) -> None:
+    """The words that decided these reviews, as a picture and as a page."""
+    from keras_dl import plots
+    from keras_dl.plots.words import DecidedText
+    from keras_dl.text.saliency import explain
+
+    names, texts = reviews.class_names, []
+    for label, found in zip(reviews.labels, explain(model, vocabulary, reviews.texts), strict=True):
+        said = f"is {names[label]}, said {names[found.scores.argmax()]} ({found.scores.max():.0%})"
+        texts.append(DecidedText(found.words, found.contributions, said))
+        if found.attention is not None:
+            texts.append(DecidedText(found.words, found.attention, "what attention looked at"))
+    plots.deciding_words(texts, path=pictures / "words.png")
+    plots.deciding_words_html(texts, path=pictures / "words.html")
+
+
+def draw_embedding(model: keras.Model, vocabulary: Vocabulary, reviews: ReviewSet, pictures: Path) -> None:
+    """A map of the word vectors: those words that speak most clearly for a class in these reviews."""
+    import numpy as np
+
+    from keras_dl import plots
+    from keras_dl.data.review_stream import encode
+    from keras_dl.text.wide_recurrent import log_count_ratios
+
+    ids = encode(reviews, vocabulary).inputs["tokens"]
+    rows = np.split(ids.flat_values.numpy(), ids.row_splits.numpy()[1:-1])
+    counts = np.bincount(ids.flat_values.numpy(), minlength=len(vocabulary))
+    ratios = log_count_ratios(rows, reviews.labels, len(reviews.class_names), len(vocabulary))
+    clear = np.abs(ratios).max(axis=1) * (counts >= min(3, counts[2:].max())) * (np.arange(len(vocabulary)) >= 2)
+    chosen = np.argsort(-clear, kind="stable")[: min(MAPPED_WORDS, len(vocabulary.tokens))]
+    plots.word_map(
+        np.asarray(model.get_layer("embedding").embeddings)[chosen],
+        [vocabulary.tokens[i - 2] for i in chosen if i >= 2],
+        ratios[chosen].argmax(axis=1),
+        reviews.class_names,
+        path=pictures / "embedding.png",
+    )
+
+
+def evaluate(options: Evaluate) -> None:
+    """Measures a trained classifier on the test part of its data, or on other reviews."""
+    folder = run.find_run(APPLICATION, options.run)
+    print(f"run: {folder}")
+    trained = run.load_config(folder, Train)
+    model, vocabulary, class_names = load_classifier(folder)
+    pictures, baselines = folder / "plots", None
+    if options.data is None:
+        reviews = read_data(trained.data, trained.text_column, trained.label_column)
+        check_unchanged(reviews, folder)
+        parts = reviews.split(FRACTIONS, trained.seed)
+        reviews, baselines = parts[2], measure_baselines(parts)
+    else:
+        reviews = read_data(options.data, options.text_column, options.label_column).with_classes(class_names)
+        pictures /= Path(options.data).name
+    metrics = {options.data or "test": evaluate_and_draw(model, vocabulary, reviews, folder, pictures, baselines)}
+    run.write_json(folder / "metrics.json", run.read_metrics(folder) | metrics)
+    print(f"pictures: {pictures}")
+
+
+def load_classifier(
+    folder: Path, class_names: Sequence[str] | None = None
+) -> tuple[keras.Model, Vocabulary, tuple[str, ...]]:
+    """The model of a run, its vocabulary and its class names, by default those of labels.txt."""
+    from keras_dl import training
+    from keras_dl.text.vocabulary import load_vocabulary
+
+    names = class_names or (folder / "labels.txt").read_text(encoding="utf-8").split("\n")[:-1]
+    return training.load_model(folder / "model.keras"), load_vocabulary(folder), tuple(names)
+
+
+# Predict
+
+
+def predict(options: Predict) -> None:
+    """Labels texts: prints them and writes predictions.jsonl into the run folder."""
+    texts = texts_to_label(options)
+    from keras_dl.data.review_stream import encode_unlabelled, scores_of
+    from keras_dl.text.saliency import explain
+
+    folder = run.find_run(APPLICATION, options.run)
+    print(f"run: {folder}", file=sys.stderr)
+    model, vocabulary, names = load_classifier(folder)
+    encoded = encode_unlabelled(texts, vocabulary, len(names))
+    explanations = explain(model, vocabulary, texts) if options.explain else [None] * len(texts)
+    lines = []
+    for text, row, ids, found in zip(
+        texts, scores_of(model, encoded), encoded.inputs["tokens"], explanations, strict=True
+    ):
+        label, probability = names[row.argmax()], float(row.max())
+        known = bool((ids.numpy() > 1).any())
+        print(f"{label} {probability:.1%}  {text}" + ("" if known else "  (no word of it is known)"))
+        answer = {"text": text, "label": label, "probability": round(probability, 6)}
+        answer |= {"scores": {name: round(float(score), 6) for name, score in zip(names, row, strict=True)}}
+        if found is not None:
+            said = [
+                [word, round(float(value), 4)] for word, value in zip(found.words, found.contributions, strict=True)
+            ]
+            print("    " + "  ".join(f"{word} {value:+.2f}" for word, value in said))
+            answer["words"] = said
+        lines.append(json.dumps(answer, ensure_ascii=False))
+    run.write_text(folder / "predictions.jsonl", "\n".join(lines) + "\n")
+
+
+def texts_to_label(options: Predict) -> list[str]:
+    """What the command line names: texts, the content of files, or the lines of standard input.
+
+    Raises:
+        UserError: for an empty text, or none at all.
+    """
+    from keras_dl.data.reviews import read_texts
+
+    if not options.texts:
+        if sys.stdin.isatty():
+            raise UserError("no texts given; write them in quotes after predict, name files, or pipe them in")
+        lines = sys.stdin.read().splitlines()
+        texts = [line.strip() for line in lines if line.strip()]
+        if not texts:
+            raise UserError("standard input has no text: write one on each line")
+        return texts
+    texts = []
+    for given in options.texts:
+        if not given.strip():
+            raise UserError("the text is empty; write a review in quotes after predict")
+        if len(given) < 256 and Path(given).is_file():
+            found, notes = read_texts(Path(given), options.text_column)
+            for note in notes:
+                print(note, file=sys.stderr)
+            texts += found
+        else:
+            texts.append(given.strip())
+    return texts
+
+
+# Export
+
+
+def export_classifier(folder: Path, output: Path) -> Path:
+    """Writes the next version of `output/sentiment`; see `keras_dl.serving.export`.
+
+    `serving_default` takes `text [N]`, raw strings, and returns `label [N]`, `probability [N, classes]` and `classes
+    [N, classes]`, the names of the probabilities' columns.
+    """
+    import tensorflow as tf
+
+    from keras_dl.serving.export import ModelCard, Signature, export
+    from keras_dl.text.common import input_names
+
+    model, vocabulary, class_names = load_classifier(folder)
+    trained = run.load_config(folder, Train)
+
+    def classify(text: tf.Tensor) -> dict[str, tf.Tensor]:
+        inputs = vocabulary(text)
+        probability = model({name: inputs[name] for name in input_names(model)}, training=False)
+        names = tf.constant(class_names)
+        classes = tf.repeat(names[None], tf.shape(text)[0], axis=0)
+        return {"label": tf.gather(names, tf.argmax(probability, -1)), "probability": probability, "classes": classes}
+
+    examples = ["not bad at all", "早餐不错，可是房间太吵了。"]
+    return export(
+        APPLICATION,
+        {
+            "serving_default": Signature(
+                tf.function(classify), {"text": tf.TensorSpec([None], tf.string)}, {"text": examples}
+            )
+        },
+        [model, vocabulary],
+        card=ModelCard(
+            model=model.name,
+            data=trained.data,
+            metrics=run.read_metrics(folder),
+            command=cli.command_line(APPLICATION, trained),
+            notes="Subwords need TensorFlow Text in the server." if trained.unit == "subwords" else "",
+        ),
+        folder=output / APPLICATION,
+        assets={
+            "labels.txt": "\n".join(class_names) + "\n",
+            "vocabulary.txt": (folder / "vocabulary.txt").read_text(encoding="utf-8"),
+        },
+        allow_ops=("tensorflow_text",) if trained.unit == "subwords" else (),
+    )
+
+
+def export(options: Export) -> None:
+    """Exports a trained classifier for TF Serving: raw strings in, labels with probabilities out."""
+    folder = run.find_run(APPLICATION, options.run)
+    print(f"run: {folder}\nexport: {export_classifier(folder, options.output)}")
+
+
+# Search
+
+
+def search(options: Search) -> None:
+    """Tries hyperparameters, each on the same training and validation part, and prints the best command."""
+    check_options(options)
+    cli.check_positive(options, "trials")
+    from keras_dl.training.search import search_hyperparameters
+
+    reviews = read_data(options.data, options.text_column, options.label_column)
+    parts = reviews.split(FRACTIONS, options.seed)
+    folder = run.new_run(f"{APPLICATION}_search", options.run)
+    run.save_config(folder, options)
+    plain = Train(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Train)})
+    vocabulary = learn_words(options, parts[0].texts)
+
+    def measure(values: dict[str, Any], name: str) -> float:
+        tried = dataclasses.replace(plain, **values)
+        model = fit_classifier(tried, vocabulary, parts[0], parts[1], folder / name)
+        return report(model, vocabulary, parts[1])[0]["log_loss"]
+
+    best = search_hyperparameters(measure, ranges_of(plain), options.trials, options.method, folder, options.seed)
+    command = dataclasses.replace(plain, **best, run=None)
+    print(f"trials: {folder / 'trials.csv'}\nbest: {cli.command_line(APPLICATION, command)}")
+
+
+def ranges_of(options: Train) -> dict[str, tuple[float, float, str]]:
+    """What the search varies: least, most, and the scale; whole numbers stay whole."""
+    from keras_dl.registry import model_info
+
+    taken = inspect.signature(model_info(options.model).builder).parameters
+    ranges: dict[str, tuple[float, float, str]] = {
+        "learning_rate": (1e-4, 1e-2, "log"),
+        "word_dropout": (0.0, 0.4, "linear"),
+        "dropout": (0.0, 0.7, "linear"),
+        "embedding_dim": (32, 256, "log"),
+        "units": (32, 256, "log"),
+    }
+    return {name: row for name, row in ranges.items() if name in taken or name in ("learning_rate", "word_dropout")}
+
+
+COMMANDS = {
+    "train": cli.Command(Train, train),
+    "evaluate": cli.Command(Evaluate, evaluate),
+    "predict": cli.Command(Predict, predict),
+    "export": cli.Command(Export, export),
+    "search": cli.Command(Search, search),
+}
+
+if __name__ == "__main__":
+    sys.exit(cli.main(APPLICATION, COMMANDS))

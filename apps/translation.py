@@ -1,0 +1,650 @@
+"""Translation with beam search: parallel files in, a served model out that takes raw strings."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from keras_dl import cli, run
+from keras_dl.errors import UserError
+
+if TYPE_CHECKING:
+    import keras
+    import tensorflow as tf
+
+    from keras_dl.data.buckets import EncodedPairs
+    from keras_dl.data.pairs import Pairs
+    from keras_dl.text.subwords import Pieces
+    from keras_dl.text.translator import Translator
+
+APPLICATION = "translation"
+SAMPLE_PAIRS, SAMPLE_HELD_OUT = 13_000, 500
+HELD_OUT = 1000  # pairs at most, if no validation files are given
+WATCHED = 500  # validation pairs that BLEU is measured on after each epoch
+SHOWN = 10
+LENGTH_BINS = (5, 10, 15, 20, 30)  # words, or Chinese characters
+
+
+# Configuration
+
+
+@dataclasses.dataclass(frozen=True)
+class Train(cli.TrainingOptions):
+    data: str = "builtin"
+    """A TSV of sentence and translation, tfds:NAME, or builtin (numbers and dates in words). Not with --source."""
+    languages: str = "en-de"
+    """Source and target of the built-in sample: two of en, de, zh."""
+    source: Path | None = None
+    """Sentences, one a line; with --target."""
+    target: Path | None = None
+    """Their translations, line by line."""
+    validation: tuple[str, str] | None = None
+    """Source and target file to validate on. By default up to 1,000 pairs are held out."""
+    reverse: bool = False
+    """Translate the other way."""
+    model: str = "transformer_base"
+    """transformer_base, transformer_big, seq2seq or seq2seq_attention; the sizes below replace its own."""
+    blocks: int | None = None
+    """Blocks, or recurrent layers, on each side. By default 2 for the built-in sample, otherwise 3."""
+    width: int | None = None
+    """Features of a token. By default 128 for the built-in sample, otherwise 192 (256 for recurrent models)."""
+    heads: int = 4
+    """Attention heads of a Transformer."""
+    dropout: float | None = None
+    """By default 0.05 for the built-in sample, otherwise 0.2."""
+    norm: Literal["pre", "post"] = "pre"
+    """Where a Transformer normalises."""
+    attention: Literal["additive", "scaled_dot"] = "scaled_dot"
+    """How seq2seq_attention scores."""
+    copy_source: bool = False
+    """seq2seq_attention may copy tokens of the source; needs a joint vocabulary."""
+    scheduled_sampling: float = 0.0
+    """Share of the model's own tokens among its inputs at the end of training; it rises from 0."""
+    unit: Literal["subwords", "characters", "words"] = "subwords"
+    """What a token is."""
+    vocabulary: int | None = None
+    """Tokens of a language, or of both if joint. By default 300 for the built-in sample, otherwise 6,000."""
+    joint: Literal["auto", "yes", "no"] = "auto"
+    """One vocabulary for both languages; auto is yes if both are written in one script."""
+    max_length: int = 128
+    """Tokens of a sentence; longer pairs are left out of training, longer sources are cut off at a word."""
+    batch_tokens: int | None = None
+    """Tokens of a side in a batch, over all replicas. By default 1,500 for the built-in sample, otherwise 2,500."""
+    epochs: int | None = None
+    """Passes over the training pairs. By default 14 for the built-in sample, otherwise 20."""
+    optimizer: Literal["sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw", "swats"] = "adam"
+    """How the weights follow the gradients."""
+    learning_rate: float = 2e-3
+    """Its highest value."""
+    schedule: Literal["constant", "exponential", "cosine", "one_cycle", "inverse_sqrt"] = "one_cycle"
+    """How the learning rate moves."""
+    warmup_epochs: float = 2.0
+    """Epochs over which the learning rate rises at first (cosine, one_cycle, inverse_sqrt)."""
+    clip_norm: float | None = 1.0
+    """Largest global norm of the gradient."""
+    label_smoothing: float = 0.1
+    """Share of the target that is spread over the vocabulary."""
+    average: bool = False
+    """End with a moving average of the weights instead of the last ones."""
+    early_stopping: int | None = None
+    """Stop after so many epochs without a better validation BLEU, and keep the best weights."""
+    beam: int = 5
+    """Hypotheses per sentence, for the evaluation and the export."""
+    alpha: float = 0.6
+    """Length penalty of the search: 0 for none; more favours longer translations."""
+    export: bool = True
+    """Write a SavedModel at the end."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluate(cli.Options):
+    source: Path | None = None
+    """Other sentences, one a line; with --target. By default the run's own held-out pairs."""
+    target: Path | None = None
+    """Their translations."""
+    beam: int | None = None
+    """Hypotheses per sentence; by default the run's."""
+    alpha: float | None = None
+    """Length penalty; by default the run's."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Predict(cli.Options):
+    texts: Annotated[tuple[str, ...], tyro.conf.Positional] = ()
+    """Sentences. Without any, and without --file, they are read from standard input."""
+    file: Path | None = None
+    """A file of sentences, one a line."""
+    beam: int | None = None
+    """Hypotheses per sentence; by default the run's."""
+    alpha: float | None = None
+    """Length penalty; by default the run's."""
+    n_best: int = 1
+    """Translations per sentence."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Export(cli.Options):
+    output: Path = Path("saved_models")
+    """The folder that TF Serving reads; the version folder is made below it."""
+    beam: int | None = None
+    """Hypotheses per sentence; by default the run's."""
+    alpha: float | None = None
+    """Length penalty; by default the run's."""
+    n_best: int = 3
+    """Translations per sentence."""
+
+
+# Data
+
+
+def read_pairs(options: Train) -> Pairs:
+    """All pairs that the options name, validation files aside."""
+    from keras_dl.data import pairs as readers
+    from keras_dl.data.samples.numbers import LANGUAGES, number_pairs
+
+    if (options.source is None) != (options.target is None):
+        raise UserError("--source and --target go together; name both files")
+    if options.source is not None:
+        if options.data != "builtin":
+            raise UserError("--data and --source are two ways to name the pairs; leave one out")
+        pairs = readers.read_parallel(options.source, options.target)
+    elif options.data == "builtin":
+        languages = options.languages.split("-")
+        if len(languages) != 2 or languages[0] == languages[1] or not {*languages} <= {*LANGUAGES}:
+            raise UserError(f"--languages {options.languages}: give two of {', '.join(LANGUAGES)}, such as en-de")
+        texts = number_pairs(*languages, SAMPLE_PAIRS, options.seed)
+        pairs = readers.checked(*texts, f"the built-in sample ({options.languages}, numbers and dates)")
+    elif options.data.startswith("tfds:"):
+        pairs = readers.read_tfds_pairs(options.data[5:])
+    else:
+        pairs = readers.read_tsv(Path(options.data))
+    pairs = pairs.reversed() if options.reverse else pairs
+    print(f"{len(pairs):,} pairs from {pairs.name}")
+    for reason, count in pairs.dropped.items():
+        print(f"left out {count:,} {reason}")
+    return pairs
+
+
+def split_pairs(options: Train, pairs: Pairs) -> dict[str, Pairs]:
+    """`train` and `validation`, and `test` for the built-in sample; no part shares a sentence with another."""
+    from keras_dl.data.pairs import hold_out, read_parallel, swapped_sides
+
+    if options.validation is not None:
+        validation = read_parallel(*map(Path, options.validation))
+        validation = validation.reversed() if options.reverse else validation
+        warning = swapped_sides(pairs, validation)
+        if warning:
+            print(warning)
+        return {"train": pairs, "validation": validation}
+    if options.source is None and options.data == "builtin":
+        train, validation, test = hold_out(pairs, [SAMPLE_HELD_OUT] * 2, options.seed)
+        return {"train": train, "validation": validation, "test": test}
+    train, validation = hold_out(pairs, [min(HELD_OUT, max(1, len(pairs) // 20))], options.seed)
+    if not train or not validation:
+        raise UserError(f"{pairs.name}: no pairs are left to validate on; name files with --validation")
+    return {"train": train, "validation": validation}
+
+
+def encode(pairs: Pairs, source: Pieces, target: Pieces, max_length: int) -> EncodedPairs:
+    """Token ids with their marks; pairs with a side of more than `max_length` tokens are left out, and counted."""
+    import tensorflow as tf
+
+    from keras_dl.data.buckets import EncodedPairs
+    from keras_dl.text.subwords import END, START
+
+    sources, targets = source.encode(tf.constant(pairs.sources)), target.encode(tf.constant(pairs.targets))
+    marks = [tf.fill([len(pairs), 1], mark) for mark in (START, END)]
+    encoded = EncodedPairs(tf.concat([sources, marks[1]], 1), tf.concat([marks[0], targets, marks[1]], 1))
+    fits = encoded.longest() <= max_length
+    if not fits.any():
+        raise UserError(f"{pairs.name}: every pair has more than --max-length {max_length} tokens; give more")
+    if not fits.all():
+        print(f"left out {(~fits).sum():,} pairs of more than {max_length} tokens")
+    return EncodedPairs(*(tf.ragged.boolean_mask(side, fits) for side in (encoded.sources, encoded.targets)))
+
+
+# Model
+
+
+def settle(options: Train, pairs: Pairs) -> Train:
+    """The options with every `auto` and default decided."""
+    from keras_dl.data.pairs import script
+    from keras_dl.registry import model_info
+
+    if model_info(options.model).task != "translation":
+        raise UserError(f"--model: {options.model} does {model_info(options.model).task}; choose one for translation")
+    sample = options.source is None and options.data == "builtin"
+    recurrent = options.model.startswith("seq2seq")
+    defaults = {
+        "blocks": (2, 3),
+        "width": (128, 256 if recurrent else 192),
+        "dropout": (0.05, 0.2),
+        "vocabulary": (300, 6000),
+        "batch_tokens": (1500, 2500),
+        "epochs": (14, 20),
+    }
+    decided: dict[str, Any] = {
+        name: small if sample else large for name, (small, large) in defaults.items() if getattr(options, name) is None
+    }
+    if options.joint == "auto":
+        decided["joint"] = "yes" if script(pairs.sources) == script(pairs.targets) else "no"
+    options = dataclasses.replace(options, **decided)
+    if options.copy_source and (options.model != "seq2seq_attention" or options.joint == "no"):
+        raise UserError("--copy-source needs --model seq2seq_attention and --joint yes")
+    if options.average and options.early_stopping:
+        raise UserError("--early-stopping keeps the best weights, --average the averaged ones; choose one of them")
+    return options
+
+
+def create_translation_model(options: Train, source: Pieces, target: Pieces) -> keras.Model:
+    """The network that settled options describe."""
+    import keras_dl
+
+    arguments: dict[str, Any] = {
+        "vocabulary": len(source),
+        "target_vocabulary": None if options.joint == "yes" else len(target),
+        "dropout": options.dropout,
+    }
+    if options.model.startswith("seq2seq"):
+        arguments |= {"embedding": options.width, "units": 2 * options.width, "num_layers": options.blocks}
+        if options.model == "seq2seq_attention":
+            arguments |= {"attention": options.attention, "copy": options.copy_source}
+    else:
+        if options.width % options.heads:
+            raise UserError(f"--width {options.width} is not a multiple of --heads {options.heads}")
+        arguments |= {"num_blocks": options.blocks, "width": options.width, "num_heads": options.heads}
+        arguments |= {"hidden": 3 * options.width, "pre_norm": options.norm == "pre"}
+    return keras_dl.create_model(options.model, **arguments)
+
+
+def learn_vocabularies(options: Train, pairs: Pairs) -> tuple[Pieces, Pieces]:
+    """Pieces of source and target: the same object for both if joint."""
+    from keras_dl.text.subwords import learn_pieces
+
+    if options.joint == "yes":
+        pieces = learn_pieces([*pairs.sources, *pairs.targets], options.unit, options.vocabulary)
+        return pieces, pieces
+    source, target = (learn_pieces(side, options.unit, options.vocabulary) for side in (pairs.sources, pairs.targets))
+    return source, target
+
+
+def load_translator(folder: Path) -> Translator:
+    """The model of a run with its vocabularies."""
+    from keras_dl import training
+    from keras_dl.text.subwords import load_pieces
+    from keras_dl.text.translator import Translator
+
+    trained = run.load_config(folder, Train)
+    source = load_pieces(folder / "source_vocabulary.json")
+    target = source if trained.joint == "yes" else load_pieces(folder / "target_vocabulary.json")
+    return Translator(training.load_model(folder / "model.keras"), source, target, trained.max_length)
+
+
+def search_of(options: Any, trained: Train, n_best: int = 1) -> Any:
+    """How to search: as this command says, or else as the run does."""
+    from keras_dl.text.translator import Search
+
+    width = trained.beam if options.beam is None else options.beam
+    alpha = trained.alpha if options.alpha is None else options.alpha
+    if alpha < 0:
+        raise UserError(f"--alpha is {alpha}; give 0 or more")
+    if width < 1:
+        raise UserError(f"--beam is {width}; give 1 or more")
+    if not 1 <= n_best <= width:
+        raise UserError(f"--n-best is {n_best}; a beam of {width} gives 1 to {width}")
+    return Search(width, alpha, n_best)
+
+
+# Train
+
+
+def train(options: Train) -> None:
+    """Trains a translator on your sentence pairs, measures its BLEU, shows what it looks at, and exports it."""
+    cli.check_positive(
+        options, "blocks", "width", "heads", "vocabulary", "batch_tokens", "epochs", "learning_rate", "early_stopping"
+    )
+    cli.check_positive(options, "clip_norm", "max_length")
+    search_of(options, options)
+    import keras
+
+    from keras_dl import training
+    from keras_dl.text.subwords import load_pieces
+    from keras_dl.training.replicas import is_chief, worker_count
+
+    strategy = training.make_strategy(options.strategy)
+    chief = is_chief(strategy)
+    if worker_count(strategy) > 1 and options.run is None:
+        raise UserError("several workers share one run folder; name it with --run")
+    with contextlib.redirect_stdout(sys.stdout if chief else None):
+        pairs = read_pairs(options)
+        parts = split_pairs(options, pairs)
+        # Now, since it makes TensorFlow forget the subword models that it has.
+        keras.utils.set_random_seed(options.seed)
+        if options.resume:
+            folder = options.run
+            check_unchanged(parts, folder)
+            vocabularies = [load_pieces(folder / f"{side}_vocabulary.json") for side in ("source", "target")]
+            source, target = vocabularies[0], vocabularies[0 if options.joint == "yes" else 1]
+        else:
+            options = settle(options, pairs)
+            source, target = learn_vocabularies(options, parts["train"])
+            folder = run.new_run(APPLICATION, options.run) if chief else options.run
+            if chief:
+                run.save_config(folder, options)
+                run.write_json(folder / "data.json", fingerprint(parts))
+                source.save(folder / "source_vocabulary.json")
+                target.save(folder / "target_vocabulary.json")
+        fit_translator(options, parts, source, target, folder, strategy)
+    if not chief:
+        return
+    translator = load_translator(folder)
+    metrics = {}
+    for name in [name for name in parts if name != "train"]:
+        print(f"{name}, {len(parts[name]):,} pairs:")
+        metrics[name] = evaluate_and_draw(translator, parts[name], search_of(options, options), folder, name)
+        run.write_json(folder / "metrics.json", metrics)
+    print(f"run: {folder}\npictures: {folder / 'plots'}")
+    if options.export:
+        search = search_of(options, options, min(3, options.beam))
+        print(f"export: {export_translator(folder, Path('saved_models'), search)}")
+
+
+def fingerprint(parts: dict[str, Pairs]) -> dict[str, dict[str, int | str]]:
+    """What tells whether the pairs of a run are still the same."""
+    import hashlib
+
+    def digest(pairs: Pairs) -> str:
+        return hashlib.sha256("\n".join([*pairs.sources, *pairs.targets]).encode()).hexdigest()
+
+    return {name: {"pairs": len(pairs), "sha256": digest(pairs)} for name, pairs in parts.items()}
+
+
+def check_unchanged(parts: dict[str, Pairs], folder: Path) -> None:
+    """Refuses to go on with other pairs than the run began with.
+
+    Raises:
+        UserError: if they changed.
+    """
+    stored = json.loads((folder / "data.json").read_text(encoding="utf-8"))
+    if stored != fingerprint(parts):
+        raise UserError(f"the pairs have changed since the run in {folder} began: restore them, or train again")
+
+
+def fit_translator(
+    options: Train,
+    parts: dict[str, Pairs],
+    source: Pieces,
+    target: Pieces,
+    folder: Path,
+    strategy: tf.distribute.Strategy | None = None,
+) -> keras.Model:
+    """Trains the model that settled options describe; the run folder gets its history and model.
+
+    Set the seed before the pieces are made, not after.
+
+    Args:
+        options: from `settle`.
+        parts: with `train` and `validation`.
+        source: pieces of the source.
+        target: pieces of the target.
+        folder: the run folder.
+        strategy: by default one device.
+    """
+    import keras
+
+    from keras_dl import training
+    from keras_dl.data.buckets import batch_ends, bucketed_stream, ordered_batches
+    from keras_dl.text.teacher_forcing import SmoothedCrossEntropy, schedule_sampling
+    from keras_dl.text.translator import Search, Translator
+
+    training.set_mixed_precision(options.mixed_precision)
+    encoded = encode(parts["train"], source, target, options.max_length)
+    steps = len(batch_ends(encoded.longest(), options.batch_tokens))
+    held_out = ordered_batches(encode(parts["validation"], source, target, options.max_length), options.batch_tokens)
+    watched = parts["validation"].subset(range(min(WATCHED, len(parts["validation"]))))
+
+    def build() -> keras.Model:
+        model = create_translation_model(options, source, target)
+        rate = training.make_schedule(
+            options.schedule,
+            options.learning_rate,
+            steps_per_epoch=steps,
+            epochs=options.epochs,
+            warmup_epochs=min(options.warmup_epochs, options.epochs / 2),
+        )
+        # Vaswani et al. 2017, section 5.3, for Adam; the average reaches over half an epoch.
+        arguments: dict[str, Any] = {"beta_2": 0.98} if options.optimizer in ("adam", "adamw") else {}
+        if options.average:
+            arguments |= {"use_ema": True, "ema_momentum": 1 - 2 / max(steps, 4)}
+        model.compile(
+            training.make_optimizer(options.optimizer, rate, **arguments), SmoothedCrossEntropy(options.label_smoothing)
+        )
+        if options.scheduled_sampling:
+            total = steps * options.epochs
+            schedule_sampling(
+                model,
+                lambda step: options.scheduled_sampling * keras.ops.cast(step, "float32") / total,
+                seed=options.seed,
+            )
+        print(f"{model.count_params():,} parameters, {len(target):,} target tokens, {steps:,} steps an epoch")
+        return model
+
+    translators: list[Translator] = []
+
+    def validate(model: keras.Model) -> dict[str, float]:
+        if not translators:  # the search is compiled once
+            translators.append(Translator(model, source, target, options.max_length))
+        losses, weights = 0.0, 0.0
+        for inputs, following, weight in held_out:
+            batch = float(keras.ops.sum(keras.ops.cast(weight > 0, "float32")))
+            losses += batch * float(model.loss(following, model(inputs, training=False), sample_weight=weight))
+            weights += batch
+        greedy = translators[0].translate(watched.sources, Search(1, options.alpha))
+        return {"loss": losses / weights, **scores([one.text for one in greedy], watched)}
+
+    return training.fit(
+        build,
+        lambda start_step: bucketed_stream(encoded, options.batch_tokens, options.seed, start_step),
+        run=folder,
+        steps_per_epoch=steps,
+        epochs=options.epochs,
+        validation=validate,
+        strategy=strategy,
+        clip_norm=options.clip_norm,
+        resume=options.resume,
+        early_stopping=options.early_stopping,
+        monitor="val_bleu",
+        mode="max",
+        tensorboard=options.tensorboard,
+    )
+
+
+# Evaluate
+
+
+def scores(translations: Sequence[str], pairs: Pairs) -> dict[str, float]:
+    """BLEU, chrF and the share of translations that are the reference, letter by letter."""
+    from keras_dl.data.pairs import script
+    from keras_dl.text.bleu import bleu, chrf
+
+    tokenize = "zh" if script(pairs.targets) == "CJK" else "13a"
+    exact = sum(a == b for a, b in zip(translations, pairs.targets, strict=True)) / len(pairs)
+    return {
+        "bleu": bleu(translations, pairs.targets, tokenize),
+        "chrf": chrf(translations, pairs.targets),
+        "exact_match": exact,
+    }
+
+
+def evaluate_and_draw(translator: Translator, pairs: Pairs, search: Any, folder: Path, split: str) -> dict[str, float]:
+    """Prints BLEU of greedy and beam search and ten translations; writes the pictures of a split."""
+    import time
+
+    import numpy as np
+
+    from keras_dl import plots
+    from keras_dl.plots.translation import AttentionMap
+    from keras_dl.text.translator import Search
+
+    metrics: dict[str, float] = {}
+    for name, one in (("greedy", Search(1, search.alpha)), (f"beam {search.width}", search)):
+        began = time.monotonic()
+        texts = [found.text for found in translator.translate(pairs.sources, one)]
+        seconds = time.monotonic() - began
+        found = scores(texts, pairs)
+        prefix = "greedy_" if name == "greedy" else ""
+        metrics |= {prefix + key: value for key, value in found.items()}
+        print(
+            f"  {name:<8} BLEU {found['bleu']:.2f}  chrF {found['chrf']:.2f}  exact match {found['exact_match']:.1%}"
+            f"  ({len(pairs) / seconds:.0f} sentences a second)"
+        )
+    pictures = folder / "plots"
+    shown = np.random.default_rng(0).permutation(len(pairs))[:SHOWN]
+    maps = []
+    for i in shown:
+        print(
+            f"  {pairs.sources[i]}\n    -> {texts[i]}"
+            + ("" if texts[i] == pairs.targets[i] else f"\n    ref {pairs.targets[i]}")
+        )
+        if translator.model.name != "seq2seq":
+            maps.append(AttentionMap(*translator.attention(pairs.sources[i], texts[i])))
+    plots.attention_maps(maps, path=pictures / f"{split}_attention.png")
+    plots.attention_html(maps, pictures / f"{split}_attention.html")
+    draw_lengths(pairs, texts, pictures / f"{split}_length.png")
+    if (folder / "history.csv").exists():
+        plots.training_curves(folder / "history.csv", path=pictures / "training_curves.png")
+    return metrics
+
+
+def draw_lengths(pairs: Pairs, texts: Sequence[str], path: Path) -> None:
+    """BLEU over the length of the source, in words, or in characters of Chinese."""
+    import numpy as np
+
+    from keras_dl import plots
+    from keras_dl.data.pairs import script
+
+    chinese = script(pairs.sources) == "CJK"
+    lengths = np.array([len(source) if chinese else len(source.split()) for source in pairs.sources])
+    labels, values, counts = [], [], []
+    for low, high in zip((0, *LENGTH_BINS), (*LENGTH_BINS, None), strict=True):
+        rows = np.flatnonzero((lengths > low) & (lengths <= (high or lengths.max())))
+        if len(rows):
+            labels.append(f"{low + 1}-{high}" if high else f"over {low}")
+            values.append(scores([texts[i] for i in rows], pairs.subset(rows))["bleu"])
+            counts.append(len(rows))
+    plots.score_by_length(labels, values, counts, path=path)
+
+
+def evaluate(options: Evaluate) -> None:
+    """Measures a trained translator on its held-out pairs, or on other files."""
+    from keras_dl.data.pairs import read_parallel
+
+    folder = run.find_run(APPLICATION, options.run)
+    print(f"run: {folder}")
+    trained = run.load_config(folder, Train)
+    search = search_of(options, trained)
+    if (options.source is None) != (options.target is None):
+        raise UserError("--source and --target go together; name both files")
+    if options.source is not None:
+        parts = {options.source.stem: read_parallel(options.source, options.target)}
+    else:
+        parts = split_pairs(trained, read_pairs(trained))
+        check_unchanged(parts, folder)
+        parts.pop("train")
+    translator = load_translator(folder)
+    metrics = run.read_metrics(folder)
+    for name, pairs in parts.items():
+        print(f"{name}, {len(pairs):,} pairs:")
+        metrics[name] = evaluate_and_draw(translator, pairs, search, folder, name)
+    run.write_json(folder / "metrics.json", metrics)
+    print(f"pictures: {folder / 'plots'}")
+
+
+# Predict
+
+
+def predict(options: Predict) -> None:
+    """Translates sentences: arguments, a file, or standard input."""
+    from keras_dl.data.pairs import read_lines
+
+    if options.texts and options.file is not None:
+        raise UserError("sentences and --file are two ways to name the input; leave one out")
+    folder = run.find_run(APPLICATION, options.run)
+    search = search_of(options, run.load_config(folder, Train), options.n_best)
+    if options.file is not None:
+        texts = read_lines(options.file)
+    else:
+        texts = list(options.texts) or [line.rstrip("\n") for line in sys.stdin]
+    if not texts:
+        raise UserError("no sentences given; name some after predict, a --file, or send them to standard input")
+    lines = []
+    for text, found in zip(texts, load_translator(folder).translate(texts, search), strict=True):
+        print("\t".join(found.n_best))
+        if found.truncated:
+            print("warning: the sentence was too long and was cut off", file=sys.stderr)
+        line = {"source": text, "translation": found.text, "score": round(found.score, 6), "truncated": found.truncated}
+        lines.append(json.dumps(line | {"n_best": found.n_best}, ensure_ascii=False))
+    run.write_text(folder / "predictions.jsonl", "\n".join(lines) + "\n")
+
+
+# Export
+
+
+def export_translator(folder: Path, output: Path, search: Any) -> Path:
+    """Writes the next version of `output/translation`; see `keras_dl.serving.export`.
+
+    `serving_default` takes `text [N]` and returns `translations [N]`, `scores [N]`, `n_best [N, n]`,
+    `n_best_scores [N, n]` and `truncated [N]`; beam search is inside. Subwords need TensorFlow Text's ops.
+    """
+    import tensorflow as tf
+
+    from keras_dl.serving.export import ModelCard, Signature, export
+
+    translator = load_translator(folder)
+    trained = run.load_config(folder, Train)
+    return export(
+        APPLICATION,
+        {
+            "serving_default": Signature(
+                tf.function(lambda text: translator.graph(text, search)),
+                {"text": tf.TensorSpec([None], tf.string)},
+                {"text": ["one", ""]},
+            )
+        },
+        [translator.model, translator.source, translator.target],
+        card=ModelCard(
+            model=translator.model.name,
+            data=str(trained.source or trained.data),
+            metrics=run.read_metrics(folder),
+            command=cli.command_line(APPLICATION, trained),
+            notes=f"Beam {search.width}, length penalty {search.alpha}. "
+            f"Sources of more than {trained.max_length} tokens are cut off at a word.",
+        ),
+        folder=output / APPLICATION,
+        allow_ops=["tensorflow_text"] if trained.unit == "subwords" else [],
+    )
+
+
+def export(options: Export) -> None:
+    """Exports a trained translator for TF Serving: strings in, translations with scores out, beam search inside."""
+    folder = run.find_run(APPLICATION, options.run)
+    search = search_of(options, run.load_config(folder, Train), options.n_best)
+    print(f"run: {folder}\nexport: {export_translator(folder, options.output, search)}")
+
+
+COMMANDS = {
+    "train": cli.Command(Train, train),
+    "evaluate": cli.Command(Evaluate, evaluate),
+    "predict": cli.Command(Predict, predict),
+    "export": cli.Command(Export, export),
+}
+
+if __name__ == "__main__":
+    sys.exit(cli.main(APPLICATION, COMMANDS))

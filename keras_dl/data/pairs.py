@@ -1,0 +1,200 @@
+"""Sentence pairs from the files that people have: two parallel files, one TSV, or TensorFlow Datasets."""
+
+import dataclasses
+import gzip
+import unicodedata
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from keras_dl.errors import UserError
+
+SLACK = 10  # characters: short sentences differ in length by chance
+LONGER = 4.0  # times the usual ratio of lengths
+ALIKE = 0.5  # share of pairs whose sides are equal, above which the files are taken for one
+
+
+@dataclasses.dataclass(frozen=True)
+class Pairs:
+    """Sentences and their translations.
+
+    Attributes:
+        sources: one line each, NFC.
+        targets: as many.
+        name: where they come from, for messages.
+        dropped: how many pairs were left out, by reason.
+    """
+
+    sources: tuple[str, ...]
+    targets: tuple[str, ...]
+    name: str
+    dropped: dict[str, int] = dataclasses.field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.sources)
+
+    def subset(self, rows: Sequence[int]) -> "Pairs":
+        """The pairs of these rows."""
+        return Pairs(tuple(self.sources[i] for i in rows), tuple(self.targets[i] for i in rows), self.name)
+
+    def reversed(self) -> "Pairs":
+        """The other direction."""
+        return Pairs(self.targets, self.sources, self.name, self.dropped)
+
+
+def read_parallel(source: Path, target: Path) -> Pairs:
+    """Line i of one file translates line i of the other; `.gz` files are unpacked.
+
+    Raises:
+        UserError: for a missing file, one that is not UTF-8, unequal counts of lines, or two files alike.
+    """
+    sources, targets = read_lines(source), read_lines(target)
+    if len(sources) != len(targets):
+        raise UserError(
+            f"{source} has {len(sources):,} lines and {target} has {len(targets):,}: "
+            "line i of one must translate line i of the other"
+        )
+    return checked(sources, targets, f"{source} and {target}")
+
+
+def read_tsv(path: Path) -> Pairs:
+    """The first two columns of a tab-separated file, which may be a `.gz`; further columns are ignored.
+
+    Raises:
+        UserError: naming the line that has no second column, and as `read_parallel`.
+    """
+    sources, targets = [], []
+    for number, line in enumerate(read_lines(path), 1):
+        columns = line.split("\t")
+        if len(columns) < 2 and line.strip():
+            raise UserError(f"{path}, line {number} has no tab: give a sentence, a tab and its translation")
+        if line.strip():
+            sources.append(columns[0])
+            targets.append(columns[1])
+    return checked(sources, targets, str(path))
+
+
+def read_tfds_pairs(name: str, split: str = "train") -> Pairs:
+    """A translation set of TensorFlow Datasets, such as `ted_hrlr_translate/pt_to_en`, in its own direction.
+
+    Raises:
+        UserError: for an unknown set or split, one that is not of sentence pairs, or one that can't be had.
+    """
+    import tensorflow_datasets as tfds
+
+    from keras_dl.data.tfds import prepared_builder, read_split
+
+    builder = prepared_builder(name)
+    keys = builder.info.supervised_keys
+    features = builder.info.features
+    if not keys or not all(isinstance(features[key], tfds.features.Text) for key in keys):
+        raise UserError(f"tfds:{name} has no sentence pairs; choose a translation set")
+    rows = list(read_split(builder, name, split).as_numpy_iterator())
+    sources, targets = ([row[key].decode("utf-8") for row in rows] for key in keys)
+    return checked(sources, targets, f"tfds:{name}")
+
+
+def read_lines(path: Path) -> list[str]:
+    """The lines of a UTF-8 file, in NFC, without a byte order mark.
+
+    Raises:
+        UserError: if it is missing, empty or not UTF-8; the line is named.
+    """
+    if not path.is_file():
+        raise UserError(f"there is no file {path}")
+    try:
+        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+    except (OSError, EOFError) as error:
+        raise UserError(f"{path} can't be unpacked ({error}); is it a gzip file?") from None
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        line = content[: error.start].count(b"\n") + 1
+        raise UserError(f"{path}, line {line} is not UTF-8; convert it, e.g. `iconv -f latin1 -t utf-8`") from None
+    if not text.strip():
+        raise UserError(f"{path} is empty")
+    # Not str.splitlines: a vertical tab or U+2028 within a sentence would shift all that follow.
+    lines = unicodedata.normalize("NFC", text).replace("\r\n", "\n").split("\n")
+    return lines[:-1] if not lines[-1] else lines
+
+
+def checked(sources: Sequence[str], targets: Sequence[str], name: str) -> Pairs:
+    """The pairs that can be learned from: without empty sides and without outliers in the ratio of lengths.
+
+    Raises:
+        UserError: if none is left, or source and target are the same text.
+    """
+    sources, targets = ([" ".join(line.split()) for line in lines] for lines in (sources, targets))
+    alike = sum(a == b for a, b in zip(sources, targets, strict=True) if a)
+    if alike > ALIKE * max(1, sum(map(bool, sources))):
+        raise UserError(f"{name}: source and target are the same text; name a translation")
+    whole = [i for i in range(len(sources)) if sources[i] and targets[i]]
+    logarithms = np.array([np.log((len(targets[i]) + SLACK) / (len(sources[i]) + SLACK)) for i in whole])
+    usual = np.median(logarithms) if whole else 0.0
+    kept = [i for i, ratio in zip(whole, logarithms, strict=True) if abs(ratio - usual) <= np.log(LONGER)]
+    dropped = {"with an empty side": len(sources) - len(whole), "of unlike lengths": len(whole) - len(kept)}
+    if not kept:
+        raise UserError(f"{name} has no sentence pairs")
+    pairs = Pairs(tuple(sources), tuple(targets), name).subset(kept)
+    return dataclasses.replace(pairs, dropped={reason: count for reason, count in dropped.items() if count})
+
+
+def hold_out(pairs: Pairs, counts: Sequence[int], seed: int) -> list[Pairs]:
+    """What is left, and parts of about `counts` pairs, drawn so that no part shares a sentence with another.
+
+    Pairs that share a source or a target stay together: a translation is measured on what was never seen.
+    """
+    parent = list(range(len(pairs)))
+
+    def root(i: int) -> int:
+        while parent[i] != i:
+            parent[i] = parent[parent[i]]
+            i = parent[i]
+        return i
+
+    for side in (pairs.sources, pairs.targets):
+        first: dict[str, int] = {}
+        for i, text in enumerate(side):
+            parent[root(i)] = root(first.setdefault(text, i))
+    roots = np.array([root(i) for i in range(len(pairs))])
+    groups: dict[int, list[int]] = {}
+    for i in np.random.default_rng(seed).permutation(len(pairs)):
+        groups.setdefault(roots[i], []).append(int(i))
+    parts: list[list[int]] = [[] for _ in counts]
+    rest: list[int] = []
+    unfilled = [(part, count) for part, count in zip(parts, counts, strict=True) if count]
+    for members in groups.values():
+        # A phrase that joins many pairs, such as "Hi.", stays in training.
+        if unfilled and len(members) <= 4:
+            part, count = unfilled[0]
+            part += members
+            if len(part) >= count:
+                unfilled.pop(0)
+        else:
+            rest += members
+    return [pairs.subset(sorted(rows)) for rows in (rest, *parts)]
+
+
+def script(texts: Sequence[str]) -> str:
+    """The writing system of most letters, as Unicode names it: `"LATIN"`, `"CJK"`, `"CYRILLIC"` ..."""
+    letters = Counter(character for text in texts[:1000] for character in text if character.isalpha())
+    scripts: Counter[str] = Counter()
+    for character, count in letters.items():
+        scripts[unicodedata.name(character, "UNKNOWN").split(" ")[0].split("-")[0]] += count
+    return scripts.most_common(1)[0][0] if scripts else "NONE"
+
+
+def swapped_sides(training: Pairs, validation: Pairs) -> str | None:
+    """A warning if the scripts of the validation pairs are not those of the training pairs."""
+    for side, a, b in (
+        ("source", training.sources, validation.sources),
+        ("target", training.targets, validation.targets),
+    ):
+        if script(a) != script(b):
+            return (
+                f"warning: the {side} is written in {script(a)} in training and in {script(b)} in validation; "
+                "were the files swapped?"
+            )
+    return None

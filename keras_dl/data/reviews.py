@@ -1,0 +1,201 @@
+"""Text data: every source of labelled texts that `--data` names, read into a `ReviewSet`, and lists of texts."""
+
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from keras_dl.data.progress import Progress
+from keras_dl.data.review_set import ReviewSet
+from keras_dl.data.tables import LABEL_NAMES, SUFFIXES, TEXT_NAMES, find_column, read_table
+from keras_dl.data.text_file import read_text
+from keras_dl.data.tfds import class_numbers, prepared_builder, read_split
+from keras_dl.errors import UserError
+
+__all__ = ["ReviewSet", "read_reviews", "read_texts"]
+
+BUILTIN = "builtin"
+UNLABELLED = ("unsup", "unlabelled", "unlabeled")
+# A column with more different values than this share of its rows is no label.
+MANY_LABELS = 0.5
+
+
+def read_reviews(source: str, *, text_column: str | None = None, label_column: str | None = None) -> ReviewSet:
+    """Reads labelled texts.
+
+    Args:
+        source: a CSV, TSV or JSON lines file; a folder with one of these; a folder with a folder of `.txt` files per
+            class, or with a file per class that has a text on each line (`positive.txt`, or `reviews.pos`);
+            `tfds:NAME`, `tfds:NAME@SPLIT`; or `builtin`, a generated sample.
+        text_column: the column of the texts; by default it is found by its name.
+        label_column: the column of the labels, likewise.
+
+    Raises:
+        UserError: for a source that is unknown, missing, empty or damaged; one line that names the mend.
+    """
+    if source == BUILTIN:
+        from keras_dl.data.samples.reviews import sample_reviews
+
+        texts, labels = sample_reviews()
+        return review_set(texts, labels, source="the built-in sample (generated)")
+    if source.startswith("tfds:"):
+        return _read_tfds(source.removeprefix("tfds:"))
+    path = Path(source)
+    if path.is_dir():
+        tables = [file for file in sorted(path.iterdir()) if file.suffix.lower() in SUFFIXES]
+        if len(tables) > 1:
+            raise UserError(f"{path} has several tables ({', '.join(t.name for t in tables)}): name one with --data")
+        if not tables:
+            return _read_folder(path)
+        path = tables[0]
+    if not path.is_file():
+        raise UserError(
+            f"{path}: no such file or folder; --data takes a CSV, TSV or JSON lines file, a folder with a "
+            "folder per class, tfds:NAME or builtin"
+        )
+    return _read_table(path, text_column, label_column)
+
+
+def read_texts(path: Path, text_column: str | None = None) -> tuple[list[str], tuple[str, ...]]:
+    """The texts of a file without labels, and what is to be said of it.
+
+    Args:
+        path: a table (see `read_reviews`), or a plain file with a text on each line; empty ones are left out.
+        text_column: the column of a table's texts; by default found by its name, or the only one.
+
+    Raises:
+        UserError: if there is no text in it.
+    """
+    if path.suffix.lower() in SUFFIXES:
+        table = read_table(path)
+        names = (*TEXT_NAMES, table.columns[0].lower()) if len(table.columns) == 1 else TEXT_NAMES
+        column = find_column(path, table.columns, text_column, names, "--text-column")
+        texts, notes = [row[column] for _, row in table.rows], table.notes
+    else:
+        text, note = read_text(path)
+        texts, notes = text.splitlines(), (note,) if note else ()
+    kept = [text.strip() for text in texts if text.strip()]
+    if not kept:
+        raise UserError(f"{path} has no text: write one on each line")
+    return kept, (*notes, *_left_out(len(texts) - len(kept), "empty text"))
+
+
+def review_set(texts: Sequence[str], labels: Sequence[str], source: str, notes: Sequence[str] = ()) -> ReviewSet:
+    """A set from strings; rows without a text or without a label are left out and counted.
+
+    Raises:
+        UserError: if nothing is left.
+    """
+    pairs = [(text.strip(), label.strip()) for text, label in zip(texts, labels, strict=True)]
+    empty = sum(not text for text, _ in pairs)
+    unlabelled = sum(bool(text) and not label for text, label in pairs)
+    pairs = [pair for pair in pairs if all(pair)]
+    if not pairs:
+        raise UserError(f"{source} has no row with both a text and a label: fill them in, or name other columns")
+    class_names = sorted({label for _, label in pairs}, key=_by_number)
+    if len(class_names) > 20 and len(class_names) > MANY_LABELS * len(pairs):
+        raise UserError(
+            f"{source} has {len(class_names):,} different labels in {len(pairs):,} rows: name the column of the labels "
+            "with --label-column"
+        )
+    numbers = {name: i for i, name in enumerate(class_names)}
+    return ReviewSet(
+        tuple(text for text, _ in pairs),
+        np.array([numbers[label] for _, label in pairs], "int32"),
+        tuple(class_names),
+        source,
+        (*notes, *_left_out(empty, "empty text"), *_left_out(unlabelled, "text without a label")),
+    )
+
+
+def _left_out(count: int, what: str) -> tuple[str, ...]:
+    return (f"left out {count:,} row{'s' if count > 1 else ''}: {what}",) if count else ()
+
+
+def _by_number(name: str) -> tuple[float, str]:
+    try:
+        return float(name), name
+    except ValueError:
+        return np.inf, name
+
+
+def _read_table(path: Path, text_column: str | None, label_column: str | None) -> ReviewSet:
+    table = read_table(path)
+    text = find_column(path, table.columns, text_column, TEXT_NAMES, "--text-column")
+    others = [name for name in table.columns if name != text]
+    names = (*LABEL_NAMES, others[0].lower()) if len(others) == 1 else LABEL_NAMES
+    label = find_column(path, others, label_column, names, "--label-column")
+    rows = [row for _, row in table.rows]
+    return review_set([row[text] for row in rows], [row[label] for row in rows], str(path), table.notes)
+
+
+def _read_folder(folder: Path) -> ReviewSet:
+    inside = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
+    folders = [path for path in inside if path.is_dir()]
+    kept = [path for path in folders if path.name.lower() not in UNLABELLED]
+    notes = [f"left out the folder {path}: its texts have no label" for path in folders if path not in kept]
+    if folders:
+        files = [(file, path.name) for path in kept for file in sorted(path.glob("*.txt"))]
+        empty = next((path for path in kept if not any(path.glob("*.txt"))), None)
+        if empty is not None:
+            raise UserError(f"{empty} has no .txt files: give a folder with a folder of .txt files per class")
+        texts, labels = _read_files(folder, files, notes), [label for _, label in files]
+        return review_set(texts, labels, str(folder), _first_few(notes))
+    # One stem and several suffixes (reviews.pos, reviews.neg): the suffix is the class; otherwise the stem is.
+    by_suffix = len({path.stem for path in inside}) == 1 < len(inside)
+    classes = [
+        (path, path.suffix[1:] if by_suffix else path.stem) for path in inside if by_suffix or path.suffix == ".txt"
+    ]
+    if not classes:
+        raise UserError(f"{folder} has no texts: give a folder with a folder of .txt files, or one file, per class")
+    texts, labels = [], []
+    for content, (_, label) in zip(_read_files(folder, classes, notes), classes, strict=True):
+        lines = content.replace("\r\n", "\n").strip("\n").split("\n")
+        texts += lines
+        labels += [label] * len(lines)
+    return review_set(texts, labels, str(folder), _first_few(notes))
+
+
+def _read_files(folder: Path, files: Sequence[tuple[Path, str]], notes: list[str]) -> list[str]:
+    """The content of each file; what is to be said of them is added to `notes`."""
+    texts = []
+    with Progress(f"reading {folder}", len(files)) as progress:
+        for path, _ in files:
+            text, note = read_text(path)
+            texts.append(text)
+            notes += [note] if note else []
+            progress.advance()
+    return texts
+
+
+def _first_few(notes: Sequence[str], most: int = 5) -> list[str]:
+    kinds = Counter(note.partition(": ")[2] for note in notes)
+    if len(notes) <= most:
+        return list(notes)
+    return [f"{count:,} files: {kind}" for kind, count in kinds.most_common()]
+
+
+def _read_tfds(name: str) -> ReviewSet:
+    import tensorflow_datasets as tfds
+
+    name, _, split = name.partition("@")
+    builder = prepared_builder(name)
+    features: dict[str, Any] = dict(builder.info.features)
+    text = next((key for key, feature in features.items() if isinstance(feature, tfds.features.Text)), None)
+    label = next((key for key, feature in features.items() if isinstance(feature, tfds.features.ClassLabel)), None)
+    if text is None or label is None:
+        raise UserError(
+            f"tfds:{name} has no {'text' if text is None else 'class label'} per example: it is no set for "
+            "text classification"
+        )
+    examples = read_split(builder, name, split or "train")
+    texts, labels = [], []
+    with Progress(f"reading tfds:{name}", max(0, int(examples.cardinality()))) as progress:
+        for example in examples.as_numpy_iterator():
+            texts.append(example[text].decode("utf-8", "replace"))
+            labels.append(example[label])
+            progress.advance()
+    numbers, class_names = class_numbers(labels, features[label].names, name, split or "train")
+    return review_set(texts, [class_names[i] for i in numbers], f"tfds:{name}")

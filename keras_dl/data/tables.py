@@ -1,0 +1,148 @@
+"""Tables of texts: CSV, TSV and JSON lines, read into rows that name their line."""
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from keras_dl.data.text_file import read_text
+from keras_dl.errors import UserError
+
+SUFFIXES = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson")
+
+
+class Table(NamedTuple):
+    """Columns by name, each row with the line of the file on which it begins, and what is to be said of the file."""
+
+    columns: tuple[str, ...]
+    rows: list[tuple[int, dict[str, str]]]
+    notes: tuple[str, ...]
+
+
+def read_table(path: Path) -> Table:
+    """Reads CSV (with `,`, `;` or tabs between), TSV or JSON lines, by the file's suffix.
+
+    Raises:
+        UserError: for an empty or binary file, and for a row that does not fit; it names the line.
+    """
+    text, note = read_text(path)
+    if not text.strip():
+        raise UserError(f"{path} is empty: give a file with a header and a row per review")
+    read = _json_lines if path.suffix.lower() in (".jsonl", ".ndjson") else _separated
+    columns, rows = read(path, text)
+    if not rows:
+        raise UserError(f"{path} has a header and no rows: add a row per review")
+    return Table(columns, rows, (note,) if note else ())
+
+
+def _separated(path: Path, text: str) -> tuple[tuple[str, ...], list[tuple[int, dict[str, str]]]]:
+    header_line = text.lstrip("\r\n").splitlines()[0]
+    delimiter = "\t" if path.suffix.lower() in (".tsv", ".tab") else max(",;\t", key=header_line.count)
+    try:
+        header, rows = _parse(path, text, delimiter, csv.QUOTE_MINIMAL)
+    except UserError:
+        if delimiter != "\t":
+            raise
+        # Many TSV files use quotation marks as plain characters.
+        header, rows = _parse(path, text, delimiter, csv.QUOTE_NONE)
+    return header, [(line, dict(zip(header, row, strict=True))) for line, row in rows]
+
+
+def _parse(path: Path, text: str, delimiter: str, quoting: int) -> tuple[tuple[str, ...], list[tuple[int, list[str]]]]:
+    csv.field_size_limit(sys.maxsize)  # the module's own limit of 131,072 characters is less than a long review
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=quoting, strict=True)
+    rows = [(line, row) for line, row in _numbered(path, reader) if row]
+    header = tuple(name.strip() for name in rows.pop(0)[1])
+    repeated = next((name for name in header if header.count(name) > 1), None)
+    if repeated is not None:
+        raise UserError(f"{path} has two columns {repeated!r}: rename one in the header")
+    for line, row in rows:
+        if len(row) > len(header):
+            raise UserError(
+                f"{path} line {line} has {len(row)} fields, the header has {len(header)}: put a text that contains "
+                f"{'a tab' if delimiter == chr(9) else repr(delimiter)} in double quotes"
+            )
+        if len(row) < len(header):
+            raise UserError(f"{path} line {line} has {len(row)} fields, the header has {len(header)}: add the others")
+    return header, rows
+
+
+def _numbered(path: Path, reader: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:
+    """Rows with the number of the line on which they begin; a quoted field may go over several."""
+    while True:
+        line = reader.line_num + 1
+        try:
+            row = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            raise UserError(f"{path} line {line}: {error}; write a quotation mark inside a quoted text twice") from None
+        yield line, row
+
+
+def _json_lines(path: Path, text: str) -> tuple[tuple[str, ...], list[tuple[int, dict[str, str]]]]:
+    rows = []
+    for line, content in enumerate(text.split("\n"), 1):
+        if not content.strip():
+            continue
+        try:
+            row = json.loads(content)
+        except json.JSONDecodeError as error:
+            raise UserError(f"{path} line {line} is no JSON ({error.msg}): write one object on each line") from None
+        if not isinstance(row, dict):
+            raise UserError(f"{path} line {line} is no JSON object: write one object on each line")
+        rows.append((line, {str(key): "" if value is None else str(value) for key, value in row.items()}))
+    columns = tuple(dict.fromkeys(key for _, row in rows for key in row))
+    return columns, [(line, {name: row.get(name, "") for name in columns}) for line, row in rows]
+
+
+TEXT_NAMES = (
+    "text",
+    "review",
+    "sentence",
+    "comment",
+    "content",
+    "body",
+    "phrase",
+    "评论",
+    "评价",
+    "内容",
+    "文本",
+    "正文",
+)
+LABEL_NAMES = (
+    "label",
+    "sentiment",
+    "polarity",
+    "class",
+    "category",
+    "rating",
+    "stars",
+    "target",
+    "标签",
+    "情感",
+    "类别",
+)
+
+
+def find_column(path: Path, columns: Sequence[str], given: str | None, names: Sequence[str], flag: str) -> str:
+    """The column that a flag names, or else the first whose name is a usual one.
+
+    Raises:
+        UserError: if there is none; it names the columns that there are.
+    """
+    if given is not None:
+        if given not in columns:
+            raise UserError(f"{path} has no column {given!r}; {flag} takes one of {', '.join(columns)}")
+        return given
+    by_name = {name.strip().lower(): name for name in columns}
+    found = next((by_name[name] for name in names if name in by_name), None)
+    if found is None:
+        raise UserError(
+            f"{path} has the columns {', '.join(columns)}, none of which is called {' or '.join(names[:2])}: "
+            f"name it with {flag} (and see that the first row is a header)"
+        )
+    return found

@@ -1,0 +1,83 @@
+"""Which words decided: gradient times embedding, the n-grams of a wide branch, and what attention looked at."""
+
+import dataclasses
+from collections.abc import Sequence
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from keras_dl.layers.attention import MultiHeadAttention
+from keras_dl.text.common import input_names
+from keras_dl.text.self_attention import attention_maps
+from keras_dl.text.vocabulary import Vocabulary
+from keras_dl.text.wide_recurrent import NgramScores
+
+
+@dataclasses.dataclass(frozen=True)
+class Explanation:
+    """One text and what its words contributed.
+
+    Attributes:
+        words: its tokens, those that the model sees.
+        contributions: of each to the log-odds of the predicted class, positive for it.
+        attention: how much the words look at each, in all heads and layers on average; None without attention.
+        scores: probabilities `(classes,)`.
+    """
+
+    words: tuple[str, ...]
+    contributions: np.ndarray
+    attention: np.ndarray | None
+    scores: np.ndarray
+
+
+def explain(model: keras.Model, vocabulary: Vocabulary, texts: Sequence[str]) -> list[Explanation]:
+    """Explains what the model predicts for each text.
+
+    A word's contribution is the inner product of its vector with the gradient of the predicted class's log-odds with
+    respect to it (Li et al. 2016, arXiv:1506.01066; times the input: Denil et al. 2014, arXiv:1412.6815). A wide
+    branch of n-grams is linear, so its share is exact: that of an n-gram is divided evenly among its words.
+    """
+    return [_explain(model, vocabulary, text) for text in texts]
+
+
+def _explain(model: keras.Model, vocabulary: Vocabulary, text: str) -> Explanation:
+    words = vocabulary.cut(vocabulary.split(tf.constant([text])))
+    ids = vocabulary(tf.constant([text]))
+    inputs = [ids[name] for name in input_names(model)]
+    embedding = model.get_layer("embedding").output
+    with tf.GradientTape() as tape:
+        vectors, scores = keras.Model(model.inputs, [embedding, model.output])(inputs, training=False)
+        chosen = int(tf.argmax(scores[0]))
+        share = tf.clip_by_value(scores[0, chosen], 1e-6, 1 - 1e-6)
+        log_odds = tf.math.log(share) - tf.math.log1p(-share)
+    gradient = tape.gradient(log_odds, vectors)
+    tokens = [word.decode("utf-8") for word in words.flat_values.numpy()]
+    contributions = np.array(tf.reduce_sum(gradient * vectors, -1)[0], "float64")[: len(tokens)]
+    wide = next((layer for layer in model.layers if isinstance(layer, NgramScores)), None)
+    if wide is not None:
+        weights = np.asarray(wide.ratios * wide.kernel, "float64")
+        others = np.delete(np.arange(weights.shape[1]), chosen)
+        contributions += ngram_shares(vocabulary, tokens, weights[:, chosen] - weights[:, others].mean(axis=1))
+    return Explanation(tuple(tokens), contributions, _attention(model, ids, len(tokens)), scores.numpy()[0])
+
+
+def ngram_shares(vocabulary: Vocabulary, tokens: Sequence[str], weights: np.ndarray) -> np.ndarray:
+    """What each token gets of the weights of the n-grams that it is part of; a repeated n-gram counts once."""
+    number = {ngram: i for i, ngram in enumerate(vocabulary.ngram_list, 1)}
+    shares, seen = np.zeros(len(tokens)), set()
+    for width in range(1, vocabulary.ngram_width + 1):
+        for start in range(len(tokens) - width + 1):
+            ngram = " ".join(tokens[start : start + width])
+            if ngram in number and ngram not in seen:
+                seen.add(ngram)
+                shares[start : start + width] += weights[number[ngram]] / width
+    return shares
+
+
+def _attention(model: keras.Model, inputs: dict[str, tf.Tensor], words: int) -> np.ndarray | None:
+    if not any(isinstance(layer, MultiHeadAttention) for layer in model.layers):
+        return None
+    maps = attention_maps(model)(inputs["tokens"], training=False)
+    looks = np.mean([np.asarray(found)[0, :, :words, :words].mean(axis=(0, 1)) for found in maps.values()], axis=0)
+    return looks

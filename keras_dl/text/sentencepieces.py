@@ -1,0 +1,50 @@
+"""Subwords by SentencePiece (Kudo & Richardson 2018, arXiv:1808.06226): rare words fall into frequent pieces."""
+
+import io
+from collections.abc import Sequence
+from typing import Any
+
+from keras_dl.errors import UserError
+
+# Pieces that SentencePiece can choose from this many sentences are as good as from all.
+_SENTENCES = 200_000
+
+
+def train_subwords(texts: Sequence[str], size: int, **options: Any) -> bytes:
+    """A unigram language model of pieces (Kudo 2018, arXiv:1804.10959), serialised.
+
+    Args:
+        texts: normalised already; the model changes nothing in them but spaces.
+        size: pieces at most.
+        **options: of SentencePiece's trainer, beside or instead of what is set here.
+
+    Raises:
+        UserError: if the texts have fewer different characters than pieces are needed for.
+    """
+    import sentencepiece
+
+    model = io.BytesIO()
+    settings = {
+        "hard_vocab_limit": False,
+        "character_coverage": 0.9995,
+        "normalization_rule_name": "identity",
+        "input_sentence_size": _SENTENCES,
+        "shuffle_input_sentence": False,
+        "num_threads": 1,
+        "minloglevel": 2,
+    }
+    try:
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(texts), model_writer=model, vocab_size=size, **(settings | options)
+        )
+    except RuntimeError as error:
+        raise UserError(f"no subwords can be found in these texts ({error}): give more, or --unit words") from error
+    return model.getvalue()
+
+
+def piece_tokenizer(model: bytes) -> Any:
+    """TensorFlow Text's tokenizer: `.tokenize(texts)` gives the pieces as strings."""
+    import tensorflow as tf
+    import tensorflow_text
+
+    return tensorflow_text.SentencepieceTokenizer(model=model, out_type=tf.string)

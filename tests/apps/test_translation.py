@@ -1,0 +1,212 @@
+"""The application as its user runs it: train, evaluate, predict, export, resume, bad input."""
+
+import io
+import json
+import os
+import random
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from apps.translation import APPLICATION, COMMANDS, Train, load_translator
+from keras_dl import cli
+
+ENGLISH = ["one", "two", "three", "four", "five", "six"]
+GERMAN = ["eins", "zwei", "drei", "vier", "fünf", "sechs"]
+SMALL = ("--width", "32", "--blocks", "1", "--heads", "2", "--batch-tokens", "500", "--learning-rate", "0.01")
+QUICK = (*SMALL, "--epochs", "1", "--no-export", "--unit", "characters")
+
+
+def app(*argv):
+    return cli.main(APPLICATION, COMMANDS, [str(word) for word in argv])
+
+
+def write_pairs(folder, name, count, seed, longest=4):
+    """Numbers and the same numbers in German, in reverse order."""
+    draw = random.Random(seed)
+    rows = [[draw.randrange(6) for _ in range(draw.randint(1, longest))] for _ in range(count)]
+    paths = folder / f"{name}.en", folder / f"{name}.de"
+    paths[0].write_text("".join(" ".join(ENGLISH[i] for i in row) + "\n" for row in rows))
+    paths[1].write_text("".join(" ".join(GERMAN[i] for i in row[::-1]) + "\n" for row in rows))
+    return paths
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder with a finished run on words, and its export."""
+    home = tmp_path_factory.mktemp("home")
+    write_pairs(home, "train", 1200, seed=0)
+    write_pairs(home, "val", 60, seed=1)
+    files = ("--source", "train.en", "--target", "train.de", "--validation", "val.en", "val.de")
+    before = os.getcwd()
+    os.chdir(home)
+    try:
+        status = app("train", *files, *SMALL, "--epochs", "20", "--unit", "words", "--beam", "3", "--dropout", "0.0")
+    finally:
+        os.chdir(before)
+    assert status == 0
+    return home
+
+
+@pytest.fixture
+def home(trained, monkeypatch):
+    monkeypatch.chdir(trained)
+    return trained
+
+
+def newest(home):
+    return max((home / "runs" / APPLICATION).glob("*/model.keras")).parent
+
+
+def test_run_folder_and_quality(home):
+    run = newest(home)
+    files = {path.name for path in run.iterdir()}
+    assert {"config.json", "metrics.json", "history.csv", "model.keras", "source_vocabulary.json", "plots"} <= files
+    metrics = json.loads((run / "metrics.json").read_text())["validation"]
+    assert metrics["bleu"] > 60 and metrics["exact_match"] > 0.7 and metrics["greedy_bleu"] > 50
+    pictures = {path.name for path in (run / "plots").iterdir()}
+    assert pictures == {
+        "training_curves.png",
+        "validation_attention.png",
+        "validation_attention.html",
+        "validation_length.png",
+    }
+    page = (run / "plots" / "validation_attention.html").read_text(encoding="utf-8")
+    assert page.count("<table>") == 10 and "fünf" in page
+    assert "val_bleu" in (run / "history.csv").read_text()
+
+
+def test_predict_takes_whatever_comes(home, capsys, monkeypatch):
+    assert app("predict", "one two", "", "zebra one", "six " * 10_000) == 0
+    out, err = capsys.readouterr()
+    lines = out.splitlines()
+    assert lines[0] == "zwei eins" and lines[1] == "" and len(lines) == 4
+    assert err.count("too long") == 1
+    stored = [json.loads(line) for line in (newest(home) / "predictions.jsonl").read_text().splitlines()]
+    assert [line["truncated"] for line in stored] == [False, False, False, True]
+    monkeypatch.setattr(sys, "stdin", io.StringIO("three four\nfive\n"))
+    assert app("predict", "--n-best", "2") == 0
+    rows = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    assert [row[0] for row in rows] == ["vier drei", "fünf"] and {len(row) for row in rows} == {2}
+    (home / "some.txt").write_text("six\n")
+    assert app("predict", "--file", "some.txt", "--beam", "1") == 0
+    assert capsys.readouterr().out.strip() == "sechs"
+
+
+def test_long_sentence_is_cut_at_a_word(home):
+    translator = load_translator(newest(home))
+    translator.max_length = 4
+    source, truncated = translator.encode(np.array(["one two", "one two three four five"]))
+    words = [[translator.source.pieces[i] for i in row if i > 2] for row in source.numpy()]
+    assert words == [["one", " two"], ["one", " two", " three"]] and list(truncated.numpy()) == [False, True]
+
+
+def test_export_in_a_process_without_keras_gives_what_predict_gives(home, capsys):
+    texts = ["one two three", "", "six zebra", "four " * 200]
+    assert app("predict", *texts, "--n-best", "3") == 0
+    expected = [line.split("\t") for line in capsys.readouterr().out.splitlines()]
+    (version,) = (home / "saved_models" / APPLICATION).iterdir()
+    code = (
+        "import json, sys, tensorflow as tf\n"
+        "model = tf.saved_model.load(sys.argv[1])\n"
+        "out = model.signatures['serving_default'](text=tf.constant(json.loads(sys.argv[2])))\n"
+        "assert 'keras_dl' not in sys.modules and 'tensorflow_text' not in sys.modules\n"
+        "print(json.dumps([[text.decode() for text in row] for row in out['n_best'].numpy()]))\n"
+        "print(json.dumps([out['truncated'].numpy().tolist(), [t.decode() for t in out['translations'].numpy()]]))\n"
+        "print(json.dumps([list(out['scores'].shape), list(out['n_best_scores'].shape)]))\n"
+    )
+    answer = subprocess.run(
+        [sys.executable, "-c", code, str(version), json.dumps(texts)], capture_output=True, text=True, check=True
+    )
+    n_best, (truncated, best), shapes = map(json.loads, answer.stdout.splitlines())
+    assert n_best == expected and best == [row[0] for row in expected]
+    assert truncated == [False, False, False, True] and shapes == [[4], [4, 3]]
+    card = (version / "model_card.md").read_text()
+    assert "--unit words" in card and "Beam 3" in card
+
+
+def test_evaluate_on_other_files(home, capsys):
+    write_pairs(home, "other", 30, seed=7)
+    assert app("evaluate", "--source", "other.en", "--target", "other.de", "--beam", "2") == 0
+    assert "beam 2" in capsys.readouterr().out
+    metrics = json.loads((newest(home) / "metrics.json").read_text())
+    assert set(metrics) == {"validation", "other"} and metrics["other"]["bleu"] > 50
+
+
+def test_subwords_recurrent_and_tsv(tmp_path, monkeypatch, capsys):
+    """The other half of the options: a TSV, reversed, subwords, attention that copies, its own tokens in training."""
+    monkeypatch.chdir(tmp_path)
+    source, target = write_pairs(tmp_path, "x", 200, seed=3)
+    rows = zip(source.read_text().splitlines(), target.read_text().splitlines(), strict=True)
+    (tmp_path / "x.tsv").write_text("".join(f"{a}\t{b}\tme\n" for a, b in rows))
+    words = ("train", "--data", "x.tsv", "--reverse", "--model", "seq2seq_attention", "--vocabulary", "60")
+    options = ("--copy-source", "--scheduled-sampling", "0.2", "--epochs", "1", "--average", "--run", "r")
+    assert app(*words, *SMALL, *options) == 0
+    assert "190 pairs" not in capsys.readouterr().out
+    config = json.loads((tmp_path / "r" / "config.json").read_text())
+    assert config["joint"] == "yes" and config["blocks"] == 3
+    assert (tmp_path / "saved_models" / APPLICATION / "1").is_dir()
+    assert app("predict", "--run", "r", "eins zwei") == 0
+
+
+def test_resumed_run_ends_as_an_unbroken_one(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    source, target = write_pairs(tmp_path, "x", 120, seed=3)
+    words = ("train", "--source", source, "--target", target, *SMALL, "--unit", "characters", "--no-export")
+    words = (*words, "--schedule", "constant")
+    assert app(*words, "--epochs", "2", "--run", "whole") == 0
+    assert app(*words, "--epochs", "1", "--run", "part") == 0
+    config = json.loads((tmp_path / "part" / "config.json").read_text())
+    (tmp_path / "part" / "config.json").write_text(json.dumps(config | {"epochs": 2}))
+    assert app("train", "--run", "part", "--resume") == 0
+    whole, part = (load_translator(tmp_path / name).model.get_weights() for name in ("whole", "part"))
+    for a, b in zip(whole, part, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("--source", "x.en"), "go together"),
+        (("--data", "missing.tsv"), "no file missing.tsv"),
+        (("--source", "x.en", "--target", "x.en"), "same text"),
+        (("--source", "x.en", "--target", "short.de"), "has 12 lines and short.de has 3"),
+        (("--source", "x.en", "--target", "latin.de"), "not UTF-8"),
+        (("--data", "x.tsv", "--source", "x.en", "--target", "x.de"), "two ways"),
+        (("--languages", "en-fr"), "--languages"),
+        (("--source", "x.en", "--target", "x.de", "--model", "resnet50"), "image classification"),
+        (("--source", "x.en", "--target", "x.de", "--width", "30", "--heads", "4"), "multiple"),
+        (("--source", "x.en", "--target", "x.de", "--copy-source"), "--copy-source"),
+        (("--source", "x.en", "--target", "x.de", "--beam", "0"), "--beam"),
+        (("--source", "x.en", "--target", "x.de", "--max-length", "2"), "--max-length"),
+        (("--source", "x.en", "--target", "x.de", "--epochs", "0"), "--epochs"),
+    ],
+)
+def test_bad_input_ends_in_one_line(tmp_path, monkeypatch, capsys, words, message):
+    monkeypatch.chdir(tmp_path)
+    _, target = write_pairs(tmp_path, "x", 12, seed=3)
+    german = target.read_text().splitlines(keepends=True)
+    (tmp_path / "short.de").write_text("".join(german[:3]))
+    (tmp_path / "latin.de").write_text("fünf\n" * 12, encoding="latin-1")
+    assert app("train", *words) == 2
+    err = capsys.readouterr().err
+    assert message in err and err.startswith("error: ") and err.count("\n") == 1
+    assert not (tmp_path / "saved_models").exists()
+    assert not list(tmp_path.glob("runs/*/*/model.keras"))
+
+
+def test_swapped_validation_files_are_noticed(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    source, target = write_pairs(tmp_path, "x", 40, seed=3)
+    target.write_text(target.read_text().translate(str.maketrans("eivdnz", "一二三四五六")))
+    files = ("--source", source, "--target", target, "--validation", target, source)
+    assert app("train", *files, *QUICK) == 0
+    assert "were the files swapped?" in capsys.readouterr().out
+
+
+def test_options_give_their_command():
+    options = Train(validation=("a b", "c"), epochs=3, reverse=True)
+    words = "python -m apps.translation train --validation 'a b' c --reverse --epochs 3"
+    assert cli.command_line(APPLICATION, options) == words
