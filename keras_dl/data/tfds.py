@@ -32,7 +32,7 @@ def read_tfds(name: str, strict: bool = False) -> ImageSet:
     import tensorflow_datasets as tfds
 
     name, _, split = name.partition("@")
-    builder = _builder(name)
+    builder = prepared_builder(name)
     image, label = _features(builder)
     decoders = tfds.decode.PartialDecoding({image: True, label: True}, {image: tfds.decode.SkipDecoding()})
     try:
@@ -56,8 +56,12 @@ def read_tfds(name: str, strict: bool = False) -> ImageSet:
     return checked_image_set(pictures, numbers, class_names, names=names, source=f"tfds:{name}", strict=strict)
 
 
-def _builder(name: str) -> Any:
-    """The set's builder, its data on this machine."""
+def prepared_builder(name: str) -> Any:
+    """The builder of a set of TensorFlow Datasets, its data on this machine.
+
+    Raises:
+        UserError: for an unknown set, or one that is neither prepared nor can be.
+    """
     import tensorflow_datasets as tfds
 
     try:

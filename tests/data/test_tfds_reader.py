@@ -78,7 +78,7 @@ def with_labels(monkeypatch, labels):
                 {"image": [encoded(drawing(), "PNG")] * len(labels), "label": labels}
             )
 
-    monkeypatch.setattr(reader, "_builder", lambda name: Digits())
+    monkeypatch.setattr(reader, "prepared_builder", lambda name: Digits())
     return read_images("tfds:digits@test")
 
 
