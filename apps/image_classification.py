@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import json
-import shlex
 import sys
-import zipfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -113,35 +110,8 @@ def read_data(data: str, multi_label: Path | None, strict: bool) -> ImageSet:
 
     images = read_images(data, multi_label=multi_label, strict=strict)
     print(f"{len(images):,} pictures of {len(images.class_names)} classes from {images.source}")
-    say_skipped(images)
+    cli.say_skipped(images.skipped)
     return images
-
-
-def say_skipped(images: ImageSet, most: int = 10) -> None:
-    for name, reason in images.skipped[:most]:
-        print(f"skipped {name}: {reason}")
-    if images.skipped:
-        print(f"skipped {len(images.skipped):,} in all" + ("" if len(images.skipped) <= most else f", {most} shown"))
-
-
-def fingerprint(images: ImageSet) -> dict[str, str | int]:
-    """What tells whether the pictures of a run are still the same, and so its split."""
-    names = "\n".join(images.names)
-    return {"pictures": len(images), "names_sha256": hashlib.sha256(names.encode()).hexdigest()}
-
-
-def check_unchanged(images: ImageSet, folder: Path) -> None:
-    """Refuses pictures that were added, lost or renamed since the run began: they would be split otherwise.
-
-    Raises:
-        UserError: if so.
-    """
-    stored = json.loads((folder / "data.json").read_text(encoding="utf-8"))
-    if stored != fingerprint(images):
-        raise UserError(
-            f"{images.source} has changed since the run in {folder} began ({stored['pictures']:,} pictures then, "
-            f"{len(images):,} now): restore it, or train again"
-        )
 
 
 def align_classes(images: ImageSet, class_names: tuple[str, ...]) -> ImageSet:
@@ -288,7 +258,7 @@ def train(options: Train) -> None:
         parts = images.split(FRACTIONS, options.seed)
         initial = None
         if options.resume:
-            check_unchanged(images, options.run)
+            run.check_fingerprint(options.run, images.names, images.source)
             folder = options.run
             if options.weights != "none" and not any(folder.glob("checkpoints/step-*.npz")):
                 classes = len(images.class_names)
@@ -302,7 +272,7 @@ def train(options: Train) -> None:
             if chief:
                 run.save_config(folder, options)
                 run.write_text(folder / "labels.txt", "\n".join(images.class_names) + "\n")
-                run.write_json(folder / "data.json", fingerprint(images))
+                run.save_fingerprint(folder, images.names)
         fit_classifier(options, parts[0], parts[1], folder, strategy, initial)
     if not chief:
         return
@@ -488,7 +458,7 @@ def evaluate(options: Evaluate) -> None:
     pictures = folder / "plots"
     if options.data is None:
         images = read_data(trained.data, trained.multi_label, trained.strict)
-        check_unchanged(images, folder)
+        run.check_fingerprint(folder, images.names, images.source)
         images = images.split(FRACTIONS, trained.seed)[2]
     else:
         if (options.multi_label is None) != (trained.multi_label is None):
@@ -496,30 +466,16 @@ def evaluate(options: Evaluate) -> None:
         images = align_classes(read_data(options.data, options.multi_label, trained.strict), class_names)
         pictures /= Path(options.data).name
     metrics = {options.data or "test": evaluate_and_draw(model, images, folder, pictures)}
-    run.write_json(folder / "metrics.json", metrics_of(folder) | metrics)
+    run.write_json(folder / "metrics.json", run.read_metrics(folder) | metrics)
     print(f"pictures: {pictures}")
 
 
-def metrics_of(folder: Path) -> dict[str, dict[str, float]]:
-    """What the run has measured so far."""
-    path = folder / "metrics.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-
-
 def load_classifier(folder: Path) -> tuple[keras.Model, tuple[str, ...]]:
-    """The model of a run and its class names.
-
-    Raises:
-        UserError: if the file is damaged, or carries code (Keras' safe mode refuses it).
-    """
-    import keras
+    """The model of a run and its class names."""
+    from keras_dl.training import load_model
 
     names = (folder / "labels.txt").read_text(encoding="utf-8").splitlines()
-    try:
-        return keras.models.load_model(folder / "model.keras", compile=False), tuple(names)
-    except (ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"can't load {folder / 'model.keras'} ({reason}); train again") from error
+    return load_model(folder / "model.keras"), tuple(names)
 
 
 # Predict
@@ -538,7 +494,7 @@ def predict(options: Predict) -> None:
     print(f"run: {folder}")
     model, class_names = load_classifier(folder)
     images = read_pictures(options.pictures)
-    say_skipped(images)
+    cli.say_skipped(images.skipped)
     scores = scores_of(model, images)
     lines = []
     for name, row in zip(images.names, scores, strict=True):
@@ -593,24 +549,12 @@ def export_classifier(folder: Path, output: Path, top_k: int) -> Path:
         card=ModelCard(
             model=model.name,
             data=str(trained.multi_label or trained.data),
-            metrics=metrics_of(folder),
-            command=trained_by(trained),
+            metrics=run.read_metrics(folder),
+            command=cli.command_line(APPLICATION, "train", trained),
         ),
         folder=output / APPLICATION,
         assets={"labels.txt": "\n".join(class_names) + "\n"},
     )
-
-
-def trained_by(options: Train) -> str:
-    """The command line that gives these options."""
-    words = ["python", "-m", f"apps.{APPLICATION}", "train"]
-    for field in dataclasses.fields(options):
-        value, flag = getattr(options, field.name), "--" + field.name.replace("_", "-")
-        if value is True or value is False:
-            words += [] if value == field.default else [flag if value else f"--no-{flag[2:]}"]
-        elif value != field.default:
-            words += [flag, str(value)]
-    return shlex.join(words)
 
 
 def export(options: Export) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import os
+import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -54,6 +55,26 @@ def check_positive(options: Any, *fields: str) -> None:
         value = getattr(options, field)
         if value is not None and not value > 0:
             raise UserError(f"--{field.replace('_', '-')} is {value}; give more than 0")
+
+
+def command_line(application: str, command: str, options: Options) -> str:
+    """The command line that gives these options."""
+    words = ["python", "-m", f"apps.{application}", command]
+    for field in dataclasses.fields(options):
+        value, flag = getattr(options, field.name), "--" + field.name.replace("_", "-")
+        if value is True or value is False:
+            words += [] if value == field.default else [flag if value else f"--no-{flag[2:]}"]
+        elif value != field.default:
+            words += [flag, str(value)]
+    return shlex.join(words)
+
+
+def say_skipped(skipped: Sequence[tuple[str, str]], most: int = 10) -> None:
+    """Prints name and reason of what was left out of the data, the first few one by one."""
+    for name, reason in skipped[:most]:
+        print(f"skipped {name}: {reason}")
+    if skipped:
+        print(f"skipped {len(skipped):,} in all" + ("" if len(skipped) <= most else f", {most} shown"))
 
 
 def parse(application: str, commands: Mapping[str, Command], argv: Sequence[str]) -> tuple[Command, Any]:

@@ -127,9 +127,7 @@ class BoxAugmentation:
             pixels = _recolour(pixels, self.strengths["colour"], numbers[5, 3:])
         return pixels, truth
 
-    def _place(
-        self, picture: Picture, size: tuple[int, int], room: Any, numbers: tf.Tensor
-    ) -> tuple[tf.Tensor, Truth]:
+    def _place(self, picture: Picture, size: tuple[int, int], room: Any, numbers: tf.Tensor) -> tuple[tf.Tensor, Truth]:
         """The picture scaled, moved and turned in a frame of `room` pixels, and what is left of its boxes there."""
         frame = tf.cast(room, tf.float32)
         scale = 1 + self.strengths.get("scale", 0.0) * (2 * numbers[0] - 1)

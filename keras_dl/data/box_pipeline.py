@@ -60,14 +60,15 @@ def box_training_stream(
     base = tf.constant([seed % (1 << 31), 7], tf.int64)
     last_mosaic = _FOREVER if mosaic_steps is None else mosaic_steps * batch_size
 
+    @tf.autograph.experimental.do_not_convert
     def example(position: tf.Tensor) -> tuple[tf.Tensor, Truth]:
-        # One number for the seed of each epoch's order.
-        order = tf.stack([base[0], position // count, 0])
-        index = tf.random.experimental.index_shuffle(position % count, tf.cast(order, tf.int32), count - 1)
+        order = tf.stack([base[0], position // count])
+        index = tf.random.experimental.index_shuffle(position % count, order, count - 1)
         own = tf.random.experimental.stateless_fold_in(base, position)
         pixels, truth = augmentation(index, source.load, count, image_size, own, position < last_mosaic)
         return pixels, _padded(truth, room)
 
+    @tf.autograph.experimental.do_not_convert
     def finish(step: tf.Tensor, batch: tuple[tf.Tensor, Truth]) -> tuple[tf.Tensor, Truth]:
         images, truth = augmentation.mix(*batch, tf.random.experimental.stateless_fold_in(base + 1, step))
         if not multi_scale:
@@ -97,6 +98,7 @@ def box_evaluation_batches(box_set: BoxSet, image_size: tuple[int, int], batch_s
     """
     source = _Source(box_set, image_size, memory_limit=0)
 
+    @tf.autograph.experimental.do_not_convert
     def example(index: tf.Tensor) -> tuple[tf.Tensor, Truth]:
         picture = source.load(index)
         truth = {"boxes": picture.boxes, "classes": picture.classes, "ignore": picture.ignore}
@@ -133,7 +135,7 @@ def _letterbox_map(shape: tf.Tensor, target: tf.Tensor) -> tuple[tf.Tensor, tf.T
 
 
 def _padded(truth: Truth, room: int) -> Truth:
-    """The ground truth with `room` rows: the largest boxes if there are more, rows of class -1 where there are fewer."""
+    """The ground truth with `room` rows: the largest boxes if there are more, rows of class -1 if there are fewer."""
     boxes, classes = truth["boxes"], truth["classes"]
     areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
     largest = tf.argsort(-areas, stable=True)[:room]
@@ -182,6 +184,7 @@ class _Source:
         }
         return Picture(pixels=self._decode(index) if self._kept is None else tf.gather(self._kept, index), **rows)
 
+    @tf.autograph.experimental.do_not_convert
     def _decode(self, index: tf.Tensor) -> tf.Tensor:
         encoded = tf.gather(self._encoded, index)
         return decode_image_bytes(tf.io.read_file(encoded) if self._files else encoded, self._size, "pad")

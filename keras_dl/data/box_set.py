@@ -109,7 +109,8 @@ class BoxSet:
         Raises:
             UserError: if a part would be empty, or nothing in the training part has a box.
         """
-        members = {name: np.flatnonzero([part == name for part in self.part]) for name in ("train", "validation", "test")}
+        part = np.array(self.part)
+        members = {name: np.flatnonzero(part == name) for name in ("train", "validation", "test")}
         if not any(map(len, members.values())) or not (len(members["validation"]) or len(members["test"])):
             if len(self) < 2:
                 raise UserError(f"{self.source} has one picture: add some, to train on and to validate with")
@@ -226,7 +227,7 @@ def _orientation(picture: str | bytes) -> int:
 
 
 def _turn_upright(boxes: np.ndarray, stored: tuple[int, int], orientation: int) -> np.ndarray:
-    """Boxes in a picture as it is stored (height, width) to boxes in the upright one; Exif 2.32, orientations 5 to 8."""
+    """Boxes in a picture as stored (height, width) to boxes in the upright one; Exif 2.32, orientations 5 to 8."""
     x, y = boxes[:, ::2], boxes[:, 1::2]
     across = stored[0] - y if orientation in (6, 7) else y
     down = stored[1] - x if orientation in (7, 8) else x

@@ -13,9 +13,7 @@ __all__ = ["Annotation", "BoxSet", "read_boxes"]
 BUILTIN = "builtin"
 
 
-def read_boxes(
-    source: str | Path, *, class_names: Path | None = None, strict: bool = False, seed: int = 0
-) -> BoxSet:
+def read_boxes(source: str | Path, *, class_names: Path | None = None, strict: bool = False, seed: int = 0) -> BoxSet:
     """Reads annotated pictures, and decodes each once to find broken ones.
 
     Args:

@@ -234,7 +234,7 @@ def _fit(pixels: tf.Tensor, target: tf.Tensor, resize: Resize) -> tf.Tensor:
 
 
 def letterbox(shape: tf.Tensor, target: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-    """Where `resize="pad"` puts a picture: its size within the target, and the bars before it; int32 (height, width)."""
+    """Where `resize="pad"` puts a picture: its size within the target, and the bars before it, (height, width)."""
     inner = _largest(shape, target)
     inner += (target - inner) % 2
     return inner, (target - inner) // 2

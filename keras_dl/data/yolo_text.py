@@ -62,7 +62,8 @@ def read_yolo(
         numbers |= set(classes)
         labels = tuple(names[number] if names else str(number) for number in classes)
         part = part_of_path(picture, root) or part_of_path(file, root)
-        annotations.append(Annotation(str(picture), str(file), boxes, labels, np.zeros(len(boxes), bool), None, True, part))
+        ignore = np.zeros(len(boxes), bool)
+        annotations.append(Annotation(str(picture), str(file), boxes, labels, ignore, fractions=True, part=part))
     nothing = np.zeros((0, 4))
     annotations += [
         Annotation(str(picture), str(picture), nothing, (), np.zeros(0, bool), part=part_of_path(picture, root))

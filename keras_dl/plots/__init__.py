@@ -8,8 +8,11 @@ import importlib
 from typing import Any
 
 _EXPORTS = {
+    "augmented_samples": "detection",
     "class_scores": "classification",
     "confusion_matrix": "confusion",
+    "detection_curves": "detection",
+    "detections_gallery": "detection",
     "first_layer_filters": "filters",
     "gradient_norms": "curves",
     "mistakes_gallery": "gallery",

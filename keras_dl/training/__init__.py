@@ -1,6 +1,6 @@
 """Training for all applications: one loop under every strategy, exact resume."""
 
-from keras_dl.training.fit import fit, save_model
+from keras_dl.training.fit import fit, load_model, save_model
 from keras_dl.training.optimizers import OPTIMIZERS, make_optimizer, scale_updates
 from keras_dl.training.records import Interrupted
 from keras_dl.training.schedules import SCHEDULES, make_schedule
@@ -16,6 +16,7 @@ __all__ = [
     "WAYS",
     "Interrupted",
     "fit",
+    "load_model",
     "make_optimizer",
     "make_schedule",
     "make_strategy",

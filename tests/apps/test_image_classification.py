@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 import keras_dl
-from apps.image_classification import APPLICATION, COMMANDS, Train, create_classifier, default_size, trained_by
+from apps.image_classification import APPLICATION, COMMANDS, Train, create_classifier, default_size
 from keras_dl import cli
 
 CLASSES = ("blue", "green", "red")
@@ -144,7 +144,7 @@ def test_export_counts_versions(home):
 
 def test_command_of_a_run():
     options = Train(data="my photos", strict=True, export=False, epochs=3)
-    assert trained_by(options) == (
+    assert cli.command_line(APPLICATION, "train", options) == (
         "python -m apps.image_classification train --data 'my photos' --strict --epochs 3 --no-export"
     )
 
