@@ -11,7 +11,7 @@ _EXPORTS = {
     "model_info": "registry",
     "feature_extractor": "features",
 }
-_SUBPACKAGES = ("layers", "vision", "data", "training", "serving", "plots", "weights")
+_SUBPACKAGES = ("layers", "vision", "detection", "data", "training", "serving", "plots", "weights")
 __all__ = [*_EXPORTS, *_SUBPACKAGES]
 
 

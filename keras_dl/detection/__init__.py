@@ -1,3 +1,3 @@
 """Object detectors: boxes, anchors, matching and metrics, and one file per architecture."""
 
-ARCHITECTURES = ()
+ARCHITECTURES = ("yolo_v5",)
