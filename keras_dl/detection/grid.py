@@ -6,9 +6,9 @@ from typing import Any, NamedTuple
 from keras import ops
 
 from keras_dl.detection.anchors import cell_centres
-from keras_dl.detection.boxes import pairwise_iou
+from keras_dl.detection.boxes import area, pairwise_iou
 from keras_dl.detection.detector import Detector
-from keras_dl.detection.matching import covered_cells
+from keras_dl.detection.matching import Places, covered_cells, mean_at_places
 from keras_dl.errors import UserError
 
 Anchors = Sequence[Sequence[tuple[float, float]]]
@@ -115,6 +115,37 @@ class GridDetector(Detector):
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "anchors": self.anchors, "strides": self.strides}
+
+
+def cell_targets(places: Places, grid: Grid) -> tuple[Any, Any]:
+    """What `decode_cell` would turn into the true boxes: the midpoint within its cell, in [0, 1], and the logarithm
+    of the size over the anchor's, `(batch, k, 2)` each."""
+    centres = ops.take(grid.centres, places.index, axis=0)
+    anchors = ops.take(grid.anchors, places.index, axis=0)
+    low, high = places.boxes[..., :2], places.boxes[..., 2:]
+    within = ((low + high) / 2 - centres) / grid.stride + 0.5
+    return within, ops.log(ops.maximum(high - low, 1e-3) / anchors)
+
+
+def size_weight(places: Places, grid: Grid) -> Any:
+    """From 2 for a point to 1 for a box as large as the picture: `(batch, k)`."""
+    picture = ops.cast(grid.rows * grid.columns, "float32") * grid.stride**2
+    return 2 - area(places.boxes) / picture
+
+
+def objectness_cross_entropy(grid: Grid, places: Places, background: Any) -> Any:
+    """Summed over a picture's places: 1 where they are matched, 0 where they are background, `(batch,)`."""
+    length = ops.shape(grid.raw)[1]
+    _, is_object = mean_at_places(places, ops.ones_like(places.valid, dtype="float32"), length)
+    entropy = ops.binary_crossentropy(ops.cast(is_object, "float32"), grid.raw[..., 4], from_logits=True)
+    return ops.sum(ops.where(is_object | background, entropy, 0.0), axis=1)
+
+
+def class_cross_entropy(raw: Any, places: Places) -> Any:
+    """Summed over a picture's matched places and over the classes, one sigmoid each: `(batch,)`."""
+    classes = ops.one_hot(places.classes, raw.shape[-1])
+    entropy = ops.sum(ops.binary_crossentropy(classes, raw, from_logits=True), axis=-1)
+    return ops.sum(entropy * ops.cast(places.valid, "float32"), axis=1)
 
 
 def check_sides(input_shape: Sequence[int | None], stride: int) -> None:

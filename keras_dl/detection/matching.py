@@ -84,29 +84,36 @@ def anchor_iou(boxes: Any, anchors: Any) -> Any:
 
 
 def match_anchors(
-    truth: dict[str, Any], anchors: Any, own: slice, rows: Any, columns: Any, stride: int, threshold: float | None
+    truth: dict[str, Any],
+    anchors: Sequence[Any],
+    scale: int,
+    rows: Any,
+    columns: Any,
+    stride: int,
+    threshold: float | None = None,
 ) -> Places:
     """The cell of the midpoint, with the anchor of the best shape (YOLOv2, v3), or with all above a threshold (v4).
 
     Args:
         truth: padded boxes.
-        anchors: `(n, 2)`, those of all scales, which compete.
-        own: which of them belong to this grid.
+        anchors: for each scale `(n, 2)`; all compete.
+        scale: the scale of this grid.
         rows: the grid's.
         columns: the grid's.
         stride: pixels a side of a cell.
         threshold: anchors of a larger IoU are taken beside the best; None for the best alone.
 
     Returns:
-        Places of a head `(batch, rows * columns * own anchors, ...)`.
+        Places of a head `(batch, rows * columns * n, ...)`.
     """
-    overlap = anchor_iou(truth["boxes"], ops.cast(anchors, "float32"))
-    taken = ops.one_hot(ops.argmax(overlap, axis=-1), len(anchors), dtype="bool")
+    sizes = [size for sizes in anchors for size in sizes]
+    first, number = sum(len(sizes) for sizes in anchors[:scale]), len(anchors[scale])
+    overlap = anchor_iou(truth["boxes"], ops.cast(sizes, "float32"))
+    taken = ops.one_hot(ops.argmax(overlap, axis=-1), len(sizes), dtype="bool")
     if threshold is not None:
         taken = taken | (overlap > threshold)
-    taken = taken[..., own] & objects(truth)[..., None]
+    taken = taken[..., first : first + number] & objects(truth)[..., None]
     row, column = midpoint_cells(truth["boxes"], rows, columns, stride)
-    number = taken.shape[-1]
     index = ((row * columns + column) * number)[..., None] + ops.arange(number, dtype="int32")
     return _flat_places(index, taken, truth)
 
