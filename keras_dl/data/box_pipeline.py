@@ -90,22 +90,11 @@ def box_training_stream(
     return stream.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
 
 
-def box_evaluation_batches(box_set: BoxSet, image_size: tuple[int, int], batch_size: int) -> tf.data.Dataset:
-    """All pictures once, in their order, letterboxed; the last batch may be smaller.
-
-    Returns:
-        Images float32 `(b, height, width, 3)` in [0, 255], and the ground truth as `box_training_stream` gives it.
-    """
-    source = _Source(box_set, image_size, memory_limit=0)
-
-    @tf.autograph.experimental.do_not_convert
-    def example(index: tf.Tensor) -> tuple[tf.Tensor, Truth]:
-        picture = source.load(index)
-        truth = {"boxes": picture.boxes, "classes": picture.classes, "ignore": picture.ignore}
-        return tf.cast(picture.pixels, tf.float32), truth
-
-    indices = tf.data.Dataset.range(len(box_set))
-    return indices.map(example, tf.data.AUTOTUNE).batch(batch_size).prefetch(tf.data.AUTOTUNE)
+def letterbox_scales(sizes: np.ndarray, target: tuple[int, int]) -> np.ndarray:
+    """By how much letterboxing changes widths and heights: `(n, 2)` from heights and widths `(n, 2)`."""
+    maps = [_letterbox_map(tf.constant(size), tf.constant(target))[0] for size in np.unique(sizes, axis=0)]
+    inverse = np.unique(sizes, axis=0, return_inverse=True)[1].reshape(-1)
+    return np.stack(maps)[inverse, :2]
 
 
 def to_letterbox(boxes: tf.Tensor, shape: tf.Tensor, target: tf.Tensor) -> tf.Tensor:

@@ -8,6 +8,7 @@ import importlib
 from typing import Any
 
 _EXPORTS = {
+    "annotate": "annotate",
     "augmented_samples": "detection",
     "class_scores": "classification",
     "confusion_matrix": "confusion",
