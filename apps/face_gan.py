@@ -143,12 +143,11 @@ class Export(cli.Options):
 def read_data(options: Train, source: str | None = None) -> ImageSet:
     """The pictures to learn from, with what was skipped said."""
     from keras_dl.data.faces import read_faces
-    from keras_dl.data.provenance import say_skipped
 
     images = read_faces(source or options.data, labels=options.conditional, strict=options.strict)
     classes = f" of {len(images.class_names)} classes" if images.class_names else ""
     print(f"{len(images):,} pictures{classes} from {images.source}")
-    say_skipped(images)
+    cli.say_skipped(images.skipped, images.skipped_files)
     return images
 
 
@@ -347,7 +346,6 @@ def train(options: Train) -> None:
         options, "steps", "every", "batch_size", "size", "width", "latent_dim", "learning_rate", "critic_steps"
     )
     from keras_dl import training
-    from keras_dl.data import provenance
     from keras_dl.data.faces import hold_back
     from keras_dl.training.replicas import is_chief, worker_count
 
@@ -359,14 +357,14 @@ def train(options: Train) -> None:
         images = read_data(options)
         learned, held = hold_back(images, HELD_BACK, options.seed)
         if options.resume:
-            provenance.check_unchanged(images, options.run)
+            run.check_fingerprint(options.run, images.names, images.source)
             folder = options.run
         else:
             options = settle(options, len(images))
             folder = run.new_run(APPLICATION, options.run) if chief else options.run
             if chief:
                 run.save_config(folder, options)
-                provenance.remember(images, folder)
+                run.save_fingerprint(folder, images.names)
                 if images.class_names:
                     run.write_text(folder / "labels.txt", "\n".join(images.class_names) + "\n")
         fit_gan(options, learned, held, folder, strategy)
@@ -531,7 +529,6 @@ def evaluate_and_draw(
 def evaluate(options: Evaluate) -> None:
     """Measures how near a run's samples are to real pictures."""
     cli.check_positive(options, "count")
-    from keras_dl.data import provenance
     from keras_dl.data.faces import hold_back
 
     folder = run.find_run(APPLICATION, options.run)
@@ -539,7 +536,7 @@ def evaluate(options: Evaluate) -> None:
     trained = run.load_config(folder, Train)
     model, _ = load_gan(folder)
     images = read_data(trained)
-    provenance.check_unchanged(images, folder)
+    run.check_fingerprint(folder, images.names, images.source)
     learned, compared = hold_back(images, HELD_BACK, trained.seed)
     pictures = folder / "plots"
     if options.data is not None:

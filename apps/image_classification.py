@@ -107,11 +107,10 @@ class Export(cli.Options):
 def read_data(data: str, multi_label: Path | None, strict: bool) -> ImageSet:
     """The pictures that `--data` names, with what was skipped said."""
     from keras_dl.data.images import read_images
-    from keras_dl.data.provenance import say_skipped
 
     images = read_images(data, multi_label=multi_label, strict=strict)
     print(f"{len(images):,} pictures of {len(images.class_names)} classes from {images.source}")
-    say_skipped(images)
+    cli.say_skipped(images.skipped, images.skipped_files)
     return images
 
 
@@ -261,7 +260,6 @@ def train(options: Train) -> None:
     """Trains a classifier on your pictures, evaluates it, draws what it learned and exports it."""
     cli.check_positive(options, "epochs", "batch_size", "image_size", "learning_rate", "early_stopping", "clip_norm")
     from keras_dl import training
-    from keras_dl.data import provenance
     from keras_dl.training.replicas import is_chief, worker_count
 
     strategy = training.make_strategy(options.strategy)
@@ -275,7 +273,7 @@ def train(options: Train) -> None:
         parts = images.split(FRACTIONS, options.seed)
         initial = None
         if options.resume:
-            provenance.check_unchanged(images, options.run)
+            run.check_fingerprint(options.run, images.names, images.source)
             folder = options.run
             if options.weights != "none" and not any(folder.glob("checkpoints/step-*.npz")):
                 initial = initial_weights(options, images)
@@ -285,7 +283,7 @@ def train(options: Train) -> None:
             if chief:
                 run.save_config(folder, options)
                 run.write_text(folder / "labels.txt", "\n".join(images.class_names) + "\n")
-                provenance.remember(images, folder)
+                run.save_fingerprint(folder, images.names)
         fit_classifier(options, parts[0], parts[1], folder, strategy, initial)
     if not chief:
         return
@@ -464,7 +462,6 @@ def evaluate_and_draw(model: keras.Model, images: ImageSet, folder: Path, pictur
 
 def evaluate(options: Evaluate) -> None:
     """Measures a trained classifier on the test part of its data, or on other pictures."""
-    from keras_dl.data import provenance
 
     folder = run.find_run(APPLICATION, options.run)
     print(f"run: {folder}")
@@ -473,7 +470,7 @@ def evaluate(options: Evaluate) -> None:
     pictures = folder / "plots"
     if options.data is None:
         images = read_data(trained.data, trained.multi_label, trained.strict)
-        provenance.check_unchanged(images, folder)
+        run.check_fingerprint(folder, images.names, images.source)
         images = images.split(FRACTIONS, trained.seed)[2]
     else:
         if (options.multi_label is None) != (trained.multi_label is None):
@@ -503,13 +500,12 @@ def predict(options: Predict) -> None:
     import numpy as np
 
     from keras_dl.data.images import read_pictures
-    from keras_dl.data.provenance import say_skipped
 
     folder = run.find_run(APPLICATION, options.run)
     print(f"run: {folder}")
     model, class_names = load_classifier(folder)
     images = read_pictures(options.pictures)
-    say_skipped(images)
+    cli.say_skipped(images.skipped, images.skipped_files)
     scores = scores_of(model, images)
     lines = []
     for name, row in zip(images.names, scores, strict=True):

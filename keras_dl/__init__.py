@@ -11,7 +11,18 @@ _EXPORTS = {
     "model_info": "registry",
     "feature_extractor": "features",
 }
-_SUBPACKAGES = ("layers", "vision", "text", "generative", "data", "training", "serving", "plots", "weights")
+_SUBPACKAGES = (
+    "layers",
+    "vision",
+    "text",
+    "detection",
+    "generative",
+    "data",
+    "training",
+    "serving",
+    "plots",
+    "weights",
+)
 __all__ = [*_EXPORTS, *_SUBPACKAGES]
 
 

@@ -57,16 +57,19 @@ def check_positive(options: Any, *fields: str) -> None:
             raise UserError(f"--{field.replace('_', '-')} is {value}; give more than 0")
 
 
-def command_line(application: str, options: Options) -> str:
-    """The command that trains with these options; what is as by default is left out."""
-    words = ["python", "-m", f"apps.{application}", "train"]
-    for field in dataclasses.fields(options):
-        value, flag = getattr(options, field.name), "--" + field.name.replace("_", "-")
-        if value is True or value is False:
-            words += [] if value == field.default else [flag if value else f"--no-{flag[2:]}"]
-        elif value != field.default:
-            words += [flag, *(map(str, value) if isinstance(value, tuple) else [str(value)])]
-    return shlex.join(words)
+def say_skipped(skipped: Sequence[tuple[str, str]], files: int | None = None, most: int = 10) -> None:
+    """Prints name and reason of what was left out of the data, the first few one by one.
+
+    Args:
+        skipped: name and reason of each.
+        files: how many files these are, where one name stands for several.
+        most: how many are named.
+    """
+    for name, reason in skipped[:most]:
+        print(f"skipped {name}: {reason}")
+    if skipped:
+        count = len(skipped) if files is None else files
+        print(f"skipped {count:,} in all" + ("" if len(skipped) <= most else f", {most} shown"))
 
 
 def parse(application: str, commands: Mapping[str, Command], argv: Sequence[str]) -> tuple[Command, Any]:
@@ -105,7 +108,7 @@ def parse(application: str, commands: Mapping[str, Command], argv: Sequence[str]
     return command, options
 
 
-def command_line(application: str, options: TrainingOptions) -> str:
+def command_line(application: str, options: Options) -> str:
     """The command that trains with these options: what is not given has its default."""
     words = ["python", "-m", f"apps.{application}", "train"]
     for field in dataclasses.fields(options):

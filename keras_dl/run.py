@@ -3,10 +3,12 @@
 import contextlib
 import dataclasses
 import datetime
+import hashlib
 import json
 import os
 import types
 import typing
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -91,6 +93,34 @@ def read_metrics(run: Path) -> dict[str, dict[str, float]]:
 
 def read_lines(path: Path) -> tuple[str, ...]:
     return tuple(path.read_text(encoding="utf-8").splitlines())
+
+
+def save_fingerprint(run: Path, names: Sequence[str]) -> None:
+    """Writes to `data.json` what tells whether the data of a run is still the same, and so its split.
+
+    Args:
+        run: the run folder.
+        names: of all pictures or rows, in their order.
+    """
+    write_json(run / "data.json", _fingerprint(names))
+
+
+def check_fingerprint(run: Path, names: Sequence[str], source: str) -> None:
+    """Refuses data that was added, lost or renamed since the run began: it would be split otherwise.
+
+    Raises:
+        UserError: if so.
+    """
+    stored = json.loads((run / "data.json").read_text(encoding="utf-8"))
+    if stored != _fingerprint(names):
+        raise UserError(
+            f"{source} has changed since the run in {run} began ({stored['entries']:,} entries then, "
+            f"{len(names):,} now): restore it, or train again"
+        )
+
+
+def _fingerprint(names: Sequence[str]) -> dict[str, str | int]:
+    return {"entries": len(names), "names_sha256": hashlib.sha256("\n".join(names).encode()).hexdigest()}
 
 
 def save_config(run: Path, options: Any) -> None:

@@ -1,7 +1,7 @@
 """Random changes of training pictures by Keras layers, as a pure function of seed and step."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -47,23 +47,7 @@ class Augmentation:
         Raises:
             UserError: for a name or strength that there isn't.
         """
-        if text in PRESETS:
-            return cls({name: STRENGTHS[name] for name in PRESETS[text]})
-        strengths = {}
-        for part in filter(None, (part.strip() for part in text.split(","))):
-            name, _, value = part.partition("=")
-            if name not in STRENGTHS:
-                near = get_close_matches(name, [*STRENGTHS, *PRESETS], n=1)
-                hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join([*PRESETS, *STRENGTHS])}"
-                raise UserError(f"--augment has no {name!r}; {hint}")
-            try:
-                strengths[name] = float(value) if value else STRENGTHS[name]
-            except ValueError:
-                strengths[name] = 0.0
-            if not 0 < strengths[name] <= 1 or (name == "mirror" and value):
-                usage = "mirror takes no strength" if name == "mirror" else "a strength is above 0 and at most 1"
-                raise UserError(f"--augment {part}: {usage}")
-        return cls(strengths)
+        return cls(parse_strengths(text, STRENGTHS, PRESETS, unscaled=("mirror",)))
 
     @tf.autograph.experimental.do_not_convert
     def __call__(
@@ -96,6 +80,39 @@ class Augmentation:
             return ways[0]() if ways else (images, targets)
         heads = tf.random.stateless_uniform((), StepSeed.at(seed, step, 200).next()) < 0.5
         return tf.cond(heads, ways[0], ways[1])
+
+
+def parse_strengths(
+    text: str, known: Mapping[str, float], presets: Mapping[str, Sequence[str]], unscaled: Sequence[str] = ()
+) -> dict[str, float]:
+    """What `--augment` says: a preset, or names with commas between, each with `=strength` if not its default.
+
+    Args:
+        text: the option.
+        known: the names that there are, with their default strengths.
+        presets: names for several of them.
+        unscaled: those that take no strength.
+
+    Raises:
+        UserError: for a name or strength that there isn't.
+    """
+    if text in presets:
+        return {name: known[name] for name in presets[text]}
+    strengths = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, _, value = part.partition("=")
+        if name not in known:
+            near = get_close_matches(name, [*known, *presets], n=1)
+            hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join([*presets, *known])}"
+            raise UserError(f"--augment has no {name!r}; {hint}")
+        try:
+            strengths[name] = float(value) if value else known[name]
+        except ValueError:
+            strengths[name] = 0.0
+        if not 0 < strengths[name] <= 1 or (name in unscaled and value):
+            usage = f"{name} takes no strength" if name in unscaled else "a strength is above 0 and at most 1"
+            raise UserError(f"--augment {part}: {usage}")
+    return strengths
 
 
 class StepSeed(keras.random.SeedGenerator):

@@ -32,12 +32,14 @@ class CheckedPictures:
         images: paths or encoded bytes that `decode_image` reads; a converted picture's is the PNG's.
         kept: for each, its index among the pictures that were given.
         skipped: name and reason of the others.
+        sizes: int32 `(kept, 2)`: height and width of each, upright.
         common_size: the longer side in pixels if all share one size of at most 96 pixels, or None.
     """
 
     images: tuple[str, ...] | tuple[bytes, ...]
     kept: np.ndarray
     skipped: tuple[tuple[str, str], ...]
+    sizes: np.ndarray
     common_size: int | None
 
 
@@ -75,6 +77,7 @@ def check_pictures(pictures: Sequence[str] | Sequence[bytes], names: Sequence[st
         images=tuple(images[i] for i in kept),
         kept=kept,
         skipped=tuple((names[i], reason) for i, reason in skipped.items()),
+        sizes=sizes[kept],
         common_size=side if side is not None and side <= LARGEST_COMMON_SIZE else None,
     )
 

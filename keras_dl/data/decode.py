@@ -255,11 +255,16 @@ def _fit(pixels: tf.Tensor, target: tf.Tensor, resize: Resize) -> tf.Tensor:
         start = (shape - window) // 2
         return _scale(tf.slice(pixels, tf.pad(start, [[0, 1]]), tf.concat([window, [3]], 0)), window, target)
     if resize == "pad":
-        inner = _largest(shape, target)
-        inner += (target - inner) % 2
-        margin = (target - inner) // 2
+        inner, margin = letterbox(shape, target)
         return tf.pad(_scale(pixels, shape, inner), [[margin[0], margin[0]], [margin[1], margin[1]], [0, 0]])
     return _scale(pixels, shape, target)
+
+
+def letterbox(shape: tf.Tensor, target: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """Where `resize="pad"` puts a picture: its size within the target, and the bars before it, (height, width)."""
+    inner = _largest(shape, target)
+    inner += (target - inner) % 2
+    return inner, (target - inner) // 2
 
 
 def _largest(aspect: tf.Tensor, room: tf.Tensor) -> tf.Tensor:

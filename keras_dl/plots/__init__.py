@@ -8,12 +8,16 @@ import importlib
 from typing import Any
 
 _EXPORTS = {
+    "annotate": "annotate",
     "attention_html": "translation",
     "attention_maps": "translation",
+    "augmented_samples": "detection",
     "class_scores": "classification",
     "confusion_matrix": "confusion",
     "deciding_words": "words",
     "deciding_words_html": "words",
+    "detection_curves": "detection",
+    "detections_gallery": "detection",
     "first_layer_filters": "filters",
     "gradient_norms": "curves",
     "interpolation_strip": "samples",
@@ -26,9 +30,9 @@ _EXPORTS = {
     "reliability_diagram": "classification",
     "roc_curves": "classification",
     "sample_grid": "samples",
+    "score_by_length": "translation",
     "style_losses": "style_transfer",
     "style_sheet": "style_transfer",
-    "score_by_length": "translation",
     "training_curves": "curves",
     "tsne_map": "features",
     "word_map": "words",

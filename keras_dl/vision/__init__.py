@@ -3,6 +3,7 @@
 ARCHITECTURES = (
     "alexnet",
     "attention_cnn",
+    "darknet",
     "densenet",
     "googlenet",
     "inception_bn",

@@ -1,0 +1,756 @@
+"""Object detection: pictures with boxes in, a served detector out."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import inspect
+import io
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+import tyro
+
+from keras_dl import cli, run
+from keras_dl.errors import UserError
+
+if TYPE_CHECKING:
+    import keras
+    import numpy as np
+    import tensorflow as tf
+
+    from keras_dl.data.boxes import BoxSet
+
+    Found = list[dict[str, np.ndarray]]
+
+APPLICATION = "yolo_detection"
+BUILTIN_EPOCHS, EPOCHS = 24, 100
+BUILTIN_SIZE, SIZE = 96, 416
+MOST = 100  # detections per picture, as COCO scores them
+SCORED = (0.001, 0.6)  # score and IoU threshold when precision is measured at every recall
+SHOWN = (0.4, 0.5)  # the same when boxes are shown to people
+BATCH = 16  # pictures at a time outside training
+GALLERY = 12
+SAMPLES = 8
+VALIDATION_SHARE = 8  # one picture per so many training pictures is measured after each epoch
+
+
+# Configuration
+
+
+@dataclasses.dataclass(frozen=True)
+class Train(cli.TrainingOptions):
+    data: str = "builtin"
+    """A folder with pictures and Pascal VOC XML, COCO JSON or YOLO text files, a COCO JSON, tfds:voc/2007, or
+    builtin (drawn scenes)."""
+    class_names: Path | None = None
+    """A file with the name of a class a line, in the order wanted. By default what the data says."""
+    strict: bool = False
+    """A broken picture, annotation or box ends the run; otherwise it is named, counted and skipped."""
+    model: str = "yolo_v5n"
+    """A detector that `python -m keras_dl` lists."""
+    weights: str = "auto"
+    """Of the backbone: auto (what can be had), imagenet, builtin, none, or a file of a classifier or detector."""
+    image_size: int | None = None
+    """Pixels of the longer side. By default 416, for the built-in scenes 96; models of one size have their own."""
+    anchors: Literal["auto", "paper"] = "auto"
+    """auto: from the user's own boxes by k-means, for models that have anchors. paper: the model's own."""
+    epochs: int | None = None
+    """Passes over the training part. By default 100, for the built-in scenes 24."""
+    batch_size: int = 16
+    """Pictures per step, over all replicas."""
+    optimizer: Literal["sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw"] = "adamw"
+    """How the weights follow the gradients."""
+    learning_rate: float = 2e-3
+    """Its highest value."""
+    schedule: Literal["constant", "cosine", "one_cycle"] = "cosine"
+    """How the learning rate moves."""
+    warmup_epochs: float = 2.0
+    """Epochs over which the learning rate rises at first."""
+    clip_norm: float | None = 10.0
+    """Largest global norm of the gradient."""
+    weight_decay: float = 0.01
+    """Decoupled weight decay of kernels."""
+    average: bool = True
+    """Keep the exponential moving average of the weights."""
+    multi_scale: float = 0.0
+    """Every ten steps another picture size, at most by this share smaller or larger."""
+    augment: str = "auto"
+    """none, light (mirror,scale,colour), strong (these and mosaic), or any of mirror,flip,scale,colour,mosaic,mixup.
+    auto is strong; for the built-in digits, which mirrored are none, it is scale,colour,mosaic."""
+    export: bool = True
+    """Write a SavedModel at the end."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluate(cli.Options):
+    data: str | None = None
+    """Other annotated pictures, in the forms that train takes. By default the validation part of the run's own."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Thresholds(cli.Options):
+    score_threshold: float = SHOWN[0]
+    """Only boxes that score higher."""
+    iou_threshold: float = SHOWN[1]
+    """Of two boxes of one class that overlap more, only the better."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Predict(Thresholds):
+    pictures: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
+    """Picture and video files, and folders of them."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Export(Thresholds):
+    output: Path = Path("saved_models")
+    """The folder that TF Serving reads; the version folder is made below it."""
+
+
+# Data
+
+
+def read_data(data: str, class_names: Path | None, strict: bool, seed: int) -> BoxSet:
+    """The pictures and boxes that `--data` names, with what was skipped said."""
+    from keras_dl.data.boxes import read_boxes
+
+    box_set = read_boxes(data, class_names=class_names, strict=strict, seed=seed)
+    boxes = sum(map(len, box_set.boxes))
+    background = sum(not len(one) for one in box_set.boxes)
+    print(f"{len(box_set):,} pictures with {boxes:,} boxes of {len(box_set.class_names)} classes from {box_set.source}")
+    if background:
+        print(f"{background:,} of them without objects, as background")
+    if box_set.clipped:
+        print(f"{box_set.clipped:,} boxes reached outside their pictures, and were cut off at the edge")
+    cli.say_skipped(box_set.skipped)
+    return box_set
+
+
+def align_classes(box_set: BoxSet, class_names: tuple[str, ...]) -> BoxSet:
+    """The boxes with their classes numbered as the trained classes are.
+
+    Raises:
+        UserError: if a box has a class that was not trained.
+    """
+    import numpy as np
+
+    numbers = [class_names.index(name) if name in class_names else -1 for name in box_set.class_names]
+    for classes in box_set.classes:
+        for number in classes:
+            if numbers[number] < 0:
+                name = box_set.class_names[number]
+                raise UserError(f"{box_set.source} has the class {name!r}, which was not trained: remove it")
+    aligned = tuple(np.array([numbers[number] for number in classes], "int32") for classes in box_set.classes)
+    return dataclasses.replace(box_set, classes=aligned, class_names=class_names)
+
+
+# Model
+
+
+def takes_any_size(name: str) -> bool:
+    """Whether the detector's pictures may have any sides that are multiples of its stride."""
+    import keras
+
+    import keras_dl
+
+    try:
+        with keras.StatelessScope(initialize_variables=False):
+            keras_dl.create_model(name, input_shape=(None, None, 3))
+    except ValueError:
+        return False
+    finally:
+        keras.utils.clear_session(free_memory=False)
+    return True
+
+
+def net_size(image_size: int, box_set: BoxSet, stride: int = 32) -> tuple[int, int]:
+    """Height and width of the network's pictures: as most of the user's are, in multiples of the stride."""
+    import numpy as np
+
+    heights, widths = box_set.sizes.T
+    aspect = float(np.median(heights / widths))
+    sides = (image_size * min(1.0, aspect), image_size * min(1.0, 1 / aspect))
+    height, width = (max(stride, stride * round(side / stride + 0.2)) for side in sides)
+    return height, width
+
+
+def own_anchors(name: str, box_set: BoxSet, size: tuple[int, int], seed: int) -> Any:
+    """Anchors from the user's boxes, in the form of the model's own; None where it has none, or boxes are too few."""
+    import numpy as np
+
+    from keras_dl.data.box_pipeline import letterbox_scales
+    from keras_dl.detection.anchors import kmeans_anchors, split_anchors
+    from keras_dl.registry import model_info
+
+    parameter = inspect.signature(model_info(name).builder).parameters.get("anchors")
+    if parameter is None:
+        return None
+    scales = letterbox_scales(box_set.sizes, size)
+    sides = np.concatenate([(b[:, 2:] - b[:, :2]) * s for b, s in zip(box_set.boxes, scales, strict=True)])
+    nested = isinstance(parameter.default[0][0], tuple)
+    count = sum(map(len, parameter.default)) if nested else len(parameter.default)
+    if len(np.unique(sides, axis=0)) < count:
+        print(f"fewer than {count} boxes of different sizes: {name} keeps the anchors of its paper")
+        return None
+    found = kmeans_anchors(sides, count, seed)
+    return split_anchors(found, len(parameter.default)) if nested else split_anchors(found, 1)[0]
+
+
+def create_detector(
+    name: str, size: tuple[int | None, int | None], num_classes: int, anchors: Any = None
+) -> keras.Model:
+    """The network for the user's classes; `anchors` of None are those of the paper."""
+    import keras_dl
+
+    given = {} if anchors is None else {"anchors": anchors}
+    return keras_dl.create_model(name, input_shape=(*size, 3), num_classes=num_classes, **given)
+
+
+def settle(options: Train, train_part: BoxSet) -> Train:
+    """The options with every `auto` and default decided.
+
+    Call it before the seed and the precision are set: looking at shapes clears Keras' session.
+
+    Raises:
+        UserError: for options that don't go together.
+    """
+    from keras_dl.data.box_augment import BoxAugmentation
+    from keras_dl.registry import model_info
+
+    info = model_info(options.model)
+    if info.task != "object detection":
+        raise UserError(f"--model: {options.model} does {info.task}; choose one for object detection")
+    builtin = options.data == "builtin"
+    augment = options.augment
+    if augment == "auto":
+        augment = "scale,colour,mosaic" if builtin else "strong"
+    BoxAugmentation.parse(augment)
+    if not 0 <= options.multi_scale <= 0.5:
+        raise UserError(f"--multi-scale is {options.multi_scale}; give a share from 0 to 0.5")
+    size, epochs = options.image_size, options.epochs
+    if takes_any_size(options.model):
+        size = size or (BUILTIN_SIZE if builtin else SIZE)
+    else:
+        default = inspect.signature(info.builder).parameters["input_shape"].default
+        if size not in (None, default[0]):
+            raise UserError(f"--image-size {size}: {options.model} takes {default[0]} pixels alone; leave it out")
+        if options.multi_scale:
+            raise UserError(f"--multi-scale: {options.model} takes pictures of one size alone; leave it out")
+        size = default[0]
+    epochs = epochs or (BUILTIN_EPOCHS if builtin else EPOCHS)
+    return dataclasses.replace(options, image_size=size, epochs=epochs, augment=augment)
+
+
+def size_of(options: Train, train_part: BoxSet) -> tuple[int, int]:
+    """Height and width of the network's pictures under settled options."""
+    if options.image_size % 32:
+        return options.image_size, options.image_size
+    return net_size(options.image_size, train_part)
+
+
+def load_pretrained(model: keras.Model, weights: str) -> str:
+    """Puts pretrained weights into the backbone; returns what they are.
+
+    Raises:
+        UserError: for weights asked for by name that can't be had.
+    """
+    if weights == "none":
+        return weights
+    from keras_dl.detection.pretrained import load_backbone
+
+    for source in ("builtin", "imagenet") if weights == "auto" else (weights,):
+        try:
+            load_backbone(model, source)
+            return source
+        except UserError:
+            if weights != "auto":
+                raise
+    return "none"
+
+
+# Train
+
+
+def train(options: Train) -> None:
+    """Trains a detector on your pictures, evaluates it, draws what it finds and exports it."""
+    cli.check_positive(options, "epochs", "batch_size", "image_size", "learning_rate", "clip_norm")
+    from keras_dl import training
+    from keras_dl.training.replicas import is_chief, worker_count
+
+    strategy = training.make_strategy(options.strategy)
+    chief = is_chief(strategy)
+    if worker_count(strategy) > 1 and options.run is None:
+        raise UserError("several workers share one run folder; name it with --run")
+    with contextlib.redirect_stdout(sys.stdout if chief else None):
+        box_set = read_data(options.data, options.class_names, options.strict, options.seed)
+        parts = box_set.split(options.seed)
+        if options.resume:
+            run.check_fingerprint(options.run, box_set.names, box_set.source)
+            folder = options.run
+        else:
+            options = settle(options, parts["train"])
+            folder = run.new_run(APPLICATION, options.run) if chief else options.run
+            if chief:
+                run.save_config(folder, options)
+                run.write_text(folder / "labels.txt", "\n".join(box_set.class_names) + "\n")
+                run.save_fingerprint(folder, box_set.names)
+        fit_detector(options, parts["train"], parts["validation"], folder, strategy)
+    if not chief:
+        return
+    # Loaded anew, since a model of several workers predicts on all of them or not at all.
+    model, _ = load_detector(folder)
+    metrics = {}
+    for name, part in parts.items():
+        if name != "train":
+            print(f"{name} part, {len(part):,} pictures:")
+            pictures = folder / "plots" if name == "validation" else folder / "plots" / name
+            metrics[name] = evaluate_and_draw(model, part, folder, pictures)
+    run.write_json(folder / "metrics.json", metrics)
+    print(f"run: {folder}\npictures: {folder / 'plots'}")
+    if options.export:
+        print(f"export: {export_detector(folder, Path('saved_models'), *SHOWN)}")
+
+
+def fit_detector(
+    options: Train,
+    train_part: BoxSet,
+    validation_part: BoxSet,
+    folder: Path,
+    strategy: tf.distribute.Strategy | None = None,
+) -> keras.Model:
+    """Trains the detector that settled options describe; the run folder gets its history, model and a picture of
+    augmented samples.
+
+    Args:
+        options: from `settle`.
+        train_part: pictures to learn from.
+        validation_part: some of them are measured after each epoch.
+        folder: the run folder.
+        strategy: by default one device.
+    """
+    import keras
+    import numpy as np
+
+    from keras_dl import plots, training
+    from keras_dl.data.box_pipeline import box_training_stream
+    from keras_dl.training.replicas import is_chief, worker_count
+
+    size = size_of(options, train_part)
+    anchors = own_anchors(options.model, train_part, size, options.seed) if options.anchors == "auto" else None
+    keras.utils.set_random_seed(options.seed)
+    training.set_mixed_precision(options.mixed_precision)
+    steps_per_epoch = max(1, len(train_part) // options.batch_size)
+    steps = steps_per_epoch * options.epochs
+
+    def build() -> keras.Model:
+        trained_size = (None, None) if options.multi_scale else size
+        model = create_detector(options.model, trained_size, len(train_part.class_names), anchors)
+        weights = "none" if options.resume else load_pretrained(model, options.weights)
+        rate = training.make_schedule(
+            options.schedule,
+            options.learning_rate,
+            steps_per_epoch=steps_per_epoch,
+            epochs=options.epochs,
+            warmup_epochs=min(options.warmup_epochs, options.epochs / 4),
+        )
+        # The average reaches back over a fiftieth of the run, however long that is.
+        average = {"use_ema": True, "ema_momentum": min(0.9998, 1 - 50 / (steps + 100))} if options.average else {}
+        optimizer = training.make_optimizer(options.optimizer, rate, weight_decay=options.weight_decay, **average)
+        model.compile(optimizer=optimizer)
+        print(f"{options.model} at {size[1]}x{size[0]}, {model.count_params():,} parameters, weights: {weights}")
+        print(f"{steps_per_epoch:,} steps an epoch, {options.epochs} epochs")
+        return model
+
+    def stream(start_step: int) -> tf.data.Dataset:
+        return box_training_stream(
+            train_part,
+            image_size=size,
+            batch_size=options.batch_size,
+            seed=options.seed,
+            augment=options.augment,
+            start_step=start_step,
+            mosaic_steps=round(0.85 * steps),
+            multi_scale=options.multi_scale,
+        )
+
+    if is_chief(strategy) and not options.resume:
+        images, truth = next(stream(0).as_numpy_iterator())
+        few = {key: rows[:SAMPLES] for key, rows in truth.items()}
+        path = folder / "plots" / "augmented.png"
+        print(f"samples: {plots.augmented_samples(images[:SAMPLES], few, train_part.class_names, path=path)}")
+    count = min(len(validation_part), max(BATCH, len(train_part) // VALIDATION_SHARE))
+    measured = validation_part.subset(np.random.default_rng(options.seed).permutation(len(validation_part))[:count])
+    detectors: list[Callable] = []
+
+    def validate(model: keras.Model) -> dict[str, float]:
+        detectors[:] = detectors or [detector(model, size)]
+        return {"mAP50": score(find(detectors[0], measured.images, *SCORED), measured)["mAP50"]}
+
+    model = training.fit(
+        build,
+        stream,
+        run=folder,
+        steps_per_epoch=steps_per_epoch,
+        epochs=options.epochs,
+        validation=validate if worker_count(strategy) == 1 else None,
+        strategy=strategy,
+        clip_norm=options.clip_norm,
+        resume=options.resume,
+        tensorboard=options.tensorboard,
+    )
+    if options.multi_scale and is_chief(strategy):
+        fixed = create_detector(options.model, size, len(train_part.class_names), anchors)
+        fixed.set_weights(model.get_weights())
+        training.save_model(fixed, folder / "model.keras")
+    return model
+
+
+# Evaluate
+
+
+def detector(model: keras.Model, size: Sequence[int] | None = None) -> Callable[..., dict[str, tf.Tensor]]:
+    """From encoded pictures to boxes, in one graph: what evaluate, predict and the export have in common.
+
+    Args:
+        model: a detector.
+        size: height and width that pictures are letterboxed to, by default the model's own.
+
+    Returns:
+        A `tf.function` of `image_bytes (n,)`, `score_threshold (n,)` and `iou_threshold (n,)` that returns `boxes`
+        `(n, 100, 4)`, x1, y1, x2, y2 in pixels of the upright picture as it was sent, `class_ids` and `scores`
+        `(n, 100)`, the best first, and how many there are, `count` `(n,)`. The rest is 0, its class -1.
+    """
+    import tensorflow as tf
+
+    from keras_dl.data.box_pipeline import from_letterbox
+    from keras_dl.data.decode import check_image, decode_images
+
+    size = tuple(size or model.input_shape[1:3])
+
+    def detect(image_bytes: tf.Tensor, score_threshold: tf.Tensor, iou_threshold: tf.Tensor) -> dict[str, tf.Tensor]:
+        images = decode_images(image_bytes, size, "pad")
+        found = model.predict_boxes(images, score_threshold, iou_threshold, MOST)
+        shapes = tf.map_fn(check_image, image_bytes, fn_output_signature=tf.TensorSpec((2,), tf.int32))
+        boxes = tf.map_fn(
+            lambda one: from_letterbox(*one, tf.constant(size)),
+            (found["boxes"], shapes),
+            fn_output_signature=tf.TensorSpec((MOST, 4), tf.float32),
+        )
+        return {**found, "boxes": tf.where(found["class_ids"][..., None] >= 0, boxes, 0.0)}
+
+    strings, numbers = tf.TensorSpec([None], tf.string), tf.TensorSpec([None], tf.float32)
+    return tf.function(detect, autograph=False, input_signature=[strings, numbers, numbers])
+
+
+def find(
+    detect: Callable[..., dict[str, tf.Tensor]],
+    pictures: Sequence[str] | Sequence[bytes],
+    score_threshold: float,
+    iou_threshold: float,
+) -> Found:
+    """What `detector` finds on each picture: `boxes` `(n, 4)`, `class_ids` and `scores` `(n,)`, the best first."""
+    import numpy as np
+    import tensorflow as tf
+
+    from keras_dl.data.progress import Progress
+
+    rows = []
+    with Progress("detecting", len(pictures)) as progress:
+        for start in range(0, len(pictures), BATCH):
+            batch = pictures[start : start + BATCH]
+            encoded = [Path(picture).read_bytes() if isinstance(picture, str) else picture for picture in batch]
+            thresholds = (np.full(len(batch), value, "float32") for value in (score_threshold, iou_threshold))
+            found = {key: value.numpy() for key, value in detect(tf.constant(encoded), *thresholds).items()}
+            counts = found.pop("count")
+            rows += [{key: value[i, :count] for key, value in found.items()} for i, count in enumerate(counts)]
+            progress.advance(len(batch))
+    return rows
+
+
+def truths_of(box_set: BoxSet) -> Found:
+    """The ground truth in the form that scores and pictures take it."""
+    keys = ("boxes", "classes", "ignore")
+    return [
+        dict(zip(keys, rows, strict=True)) for rows in zip(box_set.boxes, box_set.classes, box_set.ignore, strict=True)
+    ]
+
+
+def upright_pixels(picture: str | bytes) -> np.ndarray:
+    """A picture at its own size, uint8 RGB or grey, to draw on."""
+    import numpy as np
+    from PIL import Image, ImageOps
+
+    from keras_dl.data.convert import to_rgb
+
+    with Image.open(picture if isinstance(picture, str) else io.BytesIO(picture)) as opened:
+        return np.asarray(to_rgb(ImageOps.exif_transpose(opened)))
+
+
+def score(found: Found, box_set: BoxSet) -> dict[str, Any]:
+    """What `keras_dl.detection.metrics.mean_average_precision` says."""
+    from keras_dl.detection.metrics import mean_average_precision
+
+    return mean_average_precision(found, truths_of(box_set), len(box_set.class_names))
+
+
+def evaluate_and_draw(model: keras.Model, box_set: BoxSet, folder: Path, pictures: Path) -> dict[str, float]:
+    """Prints the metrics, a row per class, and writes the pictures of a run's model on these pictures."""
+    import numpy as np
+
+    from keras_dl import plots
+
+    found = find(detector(model), box_set.images, *SCORED)
+    result = score(found, box_set)
+    metrics: dict[str, float] = {
+        "pictures": len(box_set),
+        "mAP50": float(result["mAP50"]),
+        "mAP50_95": float(result["mAP"]),
+    }
+    print(f"  {'class':<24}{'boxes':>8}{'AP50':>10}{'AP50_95':>10}")
+    for i, name in enumerate(box_set.class_names):
+        metrics[f"boxes/{name}"] = int(result["truths"][i])
+        if result["truths"][i]:
+            metrics |= {f"AP50/{name}": float(result["AP50"][i]), f"AP50_95/{name}": float(result["AP"][i])}
+            print(f"  {name:<24}{result['truths'][i]:>8,}{result['AP50'][i]:>10.4f}{result['AP'][i]:>10.4f}")
+    total = sum(metrics[f"boxes/{name}"] for name in box_set.class_names)
+    print(f"  {'all (mAP)':<24}{total:>8,}{metrics['mAP50']:>10.4f}{metrics['mAP50_95']:>10.4f}")
+
+    names = box_set.class_names
+    path = pictures / "precision_recall.png"
+    plots.detection_curves(result["precision"][0], result["recall_levels"], result["AP50"], names, path=path)
+    few = np.unique(np.linspace(0, len(box_set) - 1, GALLERY).round().astype(int))
+    chosen = box_set.subset(few)
+    shown = find(detector(model), chosen.images, *SHOWN)
+    pixels = [upright_pixels(image) for image in chosen.images]
+    plots.detections_gallery(pixels, truths_of(chosen), shown, names, chosen.names, path=pictures / "detections.png")
+    if (folder / "history.csv").exists():
+        plots.training_curves(folder / "history.csv", path=pictures / "training_curves.png")
+    return metrics
+
+
+def evaluate(options: Evaluate) -> None:
+    """Measures a trained detector on the validation part of its data, or on other pictures."""
+    folder = run.find_run(APPLICATION, options.run)
+    print(f"run: {folder}")
+    trained = run.load_config(folder, Train)
+    model, class_names = load_detector(folder)
+    pictures = folder / "plots"
+    if options.data is None:
+        box_set = read_data(trained.data, trained.class_names, trained.strict, trained.seed)
+        run.check_fingerprint(folder, box_set.names, box_set.source)
+        box_set = box_set.split(trained.seed)["validation"]
+    else:
+        box_set = align_classes(read_data(options.data, None, trained.strict, trained.seed + 1), class_names)
+        pictures /= Path(options.data).name
+    metrics = {options.data or "validation": evaluate_and_draw(model, box_set, folder, pictures)}
+    run.write_json(folder / "metrics.json", run.read_metrics(folder) | metrics)
+    print(f"pictures: {pictures}")
+
+
+def load_detector(folder: Path) -> tuple[keras.Model, tuple[str, ...]]:
+    """The model of a run and its class names."""
+    from keras_dl.registry import model_info
+    from keras_dl.training import load_model
+
+    model_info(run.load_config(folder, Train).model)  # imports what the file needs to be read
+    names = (folder / "labels.txt").read_text(encoding="utf-8").splitlines()
+    return load_model(folder / "model.keras"), tuple(names)
+
+
+# Predict
+
+
+def check_thresholds(options: Thresholds) -> None:
+    for name in ("score_threshold", "iou_threshold"):
+        if not 0 <= getattr(options, name) <= 1:
+            raise UserError(f"--{name.replace('_', '-')} is {getattr(options, name)}; give a number from 0 to 1")
+
+
+def predict(options: Predict) -> None:
+    """Finds objects on pictures and in videos: draws them, and writes predictions.jsonl into the run folder."""
+    check_thresholds(options)
+    if not options.pictures:
+        raise UserError("no pictures given; name files or folders after predict")
+    folder = run.find_run(APPLICATION, options.run)
+    print(f"run: {folder}")
+    model, class_names = load_detector(folder)
+    pictures, videos = sort_files(options.pictures)
+    whole = detector(model)
+
+    def detect(encoded: Sequence[str] | Sequence[bytes]) -> Found:
+        return find(whole, encoded, options.score_threshold, options.iou_threshold)
+
+    output = folder / "predictions"
+    output.mkdir(exist_ok=True)
+    lines = predict_pictures(pictures, detect, class_names, output) if pictures else []
+    for video in videos:
+        lines += predict_video(video, detect, class_names, output)
+    run.write_text(folder / "predictions.jsonl", "".join(json.dumps(x, ensure_ascii=False) + "\n" for x in lines))
+    print(f"boxes: {folder / 'predictions.jsonl'}\npictures: {output}")
+
+
+def sort_files(paths: Iterable[Path]) -> tuple[list[Path], list[Path]]:
+    """What to read as pictures, folders of them included, and the videos."""
+    from keras_dl.data.folder import find_pictures
+    from keras_dl.data.video import SUFFIXES
+
+    pictures, videos = [], []
+    for path in paths:
+        inside = sorted(path.rglob("*")) if path.is_dir() else [path]
+        found = [file for file in inside if file.suffix.lower() in SUFFIXES]
+        videos += found
+        if not found or (path.is_dir() and find_pictures(path)):
+            pictures.append(path)
+    return pictures, videos
+
+
+def as_objects(found: dict[str, np.ndarray], class_names: Sequence[str]) -> list[dict[str, Any]]:
+    """What was found on one picture, as JSON has it."""
+    rows = zip(found["class_ids"], found["scores"], found["boxes"], strict=True)
+    return [
+        {"class": class_names[c], "score": round(float(s), 6), "box": [round(float(v), 2) for v in box]}
+        for c, s, box in rows
+    ]
+
+
+def unused(path: Path, taken: set[Path]) -> Path:
+    """The path, with a number where a picture of the same name from another folder has it already."""
+    free, number = path, 1
+    while free in taken:
+        number += 1
+        free = path.with_stem(f"{path.stem}-{number}")
+    taken.add(free)
+    return free
+
+
+def predict_pictures(
+    paths: Sequence[Path], detect: Callable[[Sequence[Any]], Found], class_names: Sequence[str], output: Path
+) -> list[dict[str, Any]]:
+    """Draws what is found on each picture into a JPEG; returns a line per picture."""
+    from PIL import Image
+
+    from keras_dl import plots
+    from keras_dl.data.folder import read_pictures
+
+    images = read_pictures(paths)
+    cli.say_skipped(images.skipped)
+    lines, taken = [], set()
+    for name, file, found in zip(images.names, images.images, detect(images.images), strict=True):
+        objects = as_objects(found, class_names)
+        print(f"{name}: " + (", ".join(f"{one['class']} {one['score']:.2f}" for one in objects) or "nothing"))
+        drawn = plots.annotate(
+            upright_pixels(file), *(found[key] for key in ("boxes", "class_ids", "scores")), class_names
+        )
+        Image.fromarray(drawn).save(unused(output / f"{Path(name).stem}.jpg", taken), quality=92)
+        lines.append({"file": name, "objects": objects})
+    return lines
+
+
+def predict_video(
+    video: Path, detect: Callable[[Sequence[Any]], Found], class_names: Sequence[str], output: Path
+) -> list[dict[str, Any]]:
+    """Draws what is found on each frame into an MP4; returns a line per frame."""
+    import itertools
+
+    from PIL import Image
+
+    from keras_dl import plots
+    from keras_dl.data.video import read_video, video_writer
+
+    def encoded(frame: np.ndarray) -> bytes:
+        buffer = io.BytesIO()
+        Image.fromarray(frame).save(buffer, "BMP")
+        return buffer.getvalue()
+
+    rate, frames = read_video(video)
+    lines: list[dict[str, Any]] = []
+    with video_writer(output / f"{video.stem}.mp4", rate) as write:
+        while batch := list(itertools.islice(frames, BATCH)):
+            for (seconds, frame), found in zip(batch, detect([encoded(frame) for _, frame in batch]), strict=True):
+                write(plots.annotate(frame, *(found[key] for key in ("boxes", "class_ids", "scores")), class_names))
+                objects = as_objects(found, class_names)
+                lines.append({"file": str(video), "seconds": round(seconds, 3), "objects": objects})
+    count = sum(len(line["objects"]) for line in lines)
+    print(f"{video}: {count:,} objects in {len(lines):,} frames")
+    return lines
+
+
+# Export
+
+
+def export_detector(folder: Path, output: Path, score_threshold: float, iou_threshold: float) -> Path:
+    """Writes the next version of `output/yolo_detection`; see `keras_dl.serving.export`.
+
+    Signatures: `serving_default` takes `image_bytes [N]` and returns `boxes [N, 100, 4]`, x1, y1, x2, y2 in pixels of
+    the upright picture that was sent, `classes`, `class_ids` and `scores` `[N, 100]`, best first, and `count [N]`;
+    past the count there are empty names, -1 and 0. `with_thresholds` takes `score_threshold [N]` and
+    `iou_threshold [N]` too.
+    """
+    import numpy as np
+    import tensorflow as tf
+
+    from keras_dl.serving.export import ModelCard, Signature, export
+
+    model, class_names = load_detector(folder)
+    trained = run.load_config(folder, Train)
+    detect = detector(model)
+    example = tf.io.encode_jpeg(np.full((*model.input_shape[1:3], 3), 127, "uint8")).numpy()
+
+    def with_thresholds(
+        image_bytes: tf.Tensor, score_threshold: tf.Tensor, iou_threshold: tf.Tensor
+    ) -> dict[str, tf.Tensor]:
+        found = detect(image_bytes, score_threshold, iou_threshold)
+        # The class -1 of what isn't there takes the last name, which is empty.
+        names = tf.gather(tf.constant([*class_names, ""]), found["class_ids"] % (len(class_names) + 1))
+        return {**found, "classes": names}
+
+    def with_fixed(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
+        like = tf.zeros(tf.shape(image_bytes))
+        return with_thresholds(image_bytes, like + score_threshold, like + iou_threshold)
+
+    strings, numbers = tf.TensorSpec([None], tf.string), tf.TensorSpec([None], tf.float32)
+    return export(
+        APPLICATION,
+        {
+            "serving_default": Signature(with_fixed, {"image_bytes": strings}, {"image_bytes": [example]}),
+            "with_thresholds": Signature(
+                with_thresholds,
+                {"image_bytes": strings, "score_threshold": numbers, "iou_threshold": numbers},
+                {"image_bytes": [example], "score_threshold": [score_threshold], "iou_threshold": [iou_threshold]},
+            ),
+        },
+        [model],
+        card=ModelCard(
+            model=model.name,
+            data=trained.data,
+            metrics=run.read_metrics(folder),
+            command=cli.command_line(APPLICATION, trained),
+            notes=f"`serving_default` gives boxes that score over {score_threshold:g}; of two boxes of one class whose "
+            f"IoU is over {iou_threshold:g} it gives the better one.",
+        ),
+        folder=output / APPLICATION,
+        assets={"labels.txt": "\n".join(class_names) + "\n"},
+    )
+
+
+def export(options: Export) -> None:
+    """Exports a trained detector for TF Serving: JPEG bytes in, boxes, classes and scores out."""
+    check_thresholds(options)
+    folder = run.find_run(APPLICATION, options.run)
+    thresholds = (options.score_threshold, options.iou_threshold)
+    print(f"run: {folder}\nexport: {export_detector(folder, options.output, *thresholds)}")
+
+
+COMMANDS = {
+    "train": cli.Command(Train, train),
+    "evaluate": cli.Command(Evaluate, evaluate),
+    "predict": cli.Command(Predict, predict),
+    "export": cli.Command(Export, export),
+}
+
+if __name__ == "__main__":
+    sys.exit(cli.main(APPLICATION, COMMANDS))

@@ -1,0 +1,66 @@
+"""Boxes from TensorFlow Datasets: `voc/2007`, `coco/2017` and all others with a picture and `objects`."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from keras_dl.data.box_set import Annotation, BoxSet, checked_box_set
+from keras_dl.data.progress import Progress
+from keras_dl.data.tfds import prepared_builder
+from keras_dl.errors import UserError
+
+_PARTS = {"train": "train", "validation": "validation", "test": "test"}
+_IGNORED = ("is_difficult", "is_crowd")
+
+
+def read_box_tfds(name: str, class_names: Sequence[str] | None = None, strict: bool = False) -> BoxSet:
+    """An object detection set of TensorFlow Datasets, its training and validation parts as they are divided there.
+
+    Args:
+        name: as TensorFlow Datasets spells it, e.g. `voc/2007`; with `@SPLIT` only that split, then divided anew.
+        class_names: see `read_boxes`.
+        strict: see `read_boxes`.
+
+    Raises:
+        UserError: for an unknown set or split, one without boxes, or one that is neither prepared on this machine nor
+            can be.
+    """
+    import tensorflow_datasets as tfds
+
+    name, _, split = name.partition("@")
+    builder = prepared_builder(name)
+    features = builder.info.features
+    if "image" not in features or "objects" not in features or "bbox" not in features["objects"].feature:
+        raise UserError(f"tfds:{name} has no boxes per example: it is no set for object detection")
+    objects = features["objects"].feature
+    ignored = next((key for key in _IGNORED if key in objects), None)
+    wanted = {"bbox": True, "label": True} | ({ignored: True} if ignored else {})
+    decoders = tfds.decode.PartialDecoding({"image": True, "objects": wanted}, {"image": tfds.decode.SkipDecoding()})
+    parts = {split: ""} if split else {key: part for key, part in _PARTS.items() if key in builder.info.splits}
+    annotations = []
+    for key, part in parts.items():
+        try:
+            examples = builder.as_dataset(split=key, decoders=decoders, shuffle_files=False)
+        except (ValueError, KeyError) as error:
+            raise UserError(f"tfds:{name} has no split {key!r}: {str(error).splitlines()[0]}") from None
+        with Progress(f"reading tfds:{name} {key}", max(0, int(examples.cardinality()))) as progress:
+            for number, example in enumerate(examples.as_numpy_iterator()):
+                annotations.append(_annotation(example, f"{name} {key} example {number}", objects, ignored, part))
+                progress.advance()
+    names = list(class_names or objects["label"].names)
+    return checked_box_set(annotations, names, source=f"tfds:{name}", strict=strict)
+
+
+def _annotation(example: dict[str, Any], name: str, objects: Any, ignored: str | None, part: str) -> Annotation:
+    found = example["objects"]
+    count = len(found["bbox"])
+    return Annotation(
+        picture=example["image"],
+        name=name,
+        boxes=np.asarray(found["bbox"])[:, [1, 0, 3, 2]],  # there y comes first
+        labels=tuple(objects["label"].names[int(number)] for number in found["label"]),
+        ignore=np.asarray(found[ignored], bool) if ignored else np.zeros(count, bool),
+        fractions=True,
+        part=part,
+    )

@@ -1,0 +1,142 @@
+"""YOLO text: a file per picture, a line per box: class, centre x, centre y, width and height in fractions."""
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from keras_dl.data.box_set import Annotation
+from keras_dl.data.picture_index import PictureIndex, part_of_path
+from keras_dl.errors import UserError
+
+_NAME_FILES = ("data.yaml", "data.yml", "dataset.yaml", "classes.txt", "obj.names", "labels.txt", "*.yaml", "*.names")
+_LARGEST = 1.05  # a fraction that rounding or a careless tool may give
+
+
+def find_yolo(root: Path) -> list[Path]:
+    """The text files in a folder and below that are called as a picture is, or lie in a folder `labels`; sorted."""
+    stems = {picture.stem for picture in PictureIndex(root).files}
+    return [
+        file
+        for file in sorted(root.rglob("*.txt"))
+        if (file.stem in stems or "labels" in file.relative_to(root).parts[:-1]) and file.name not in _NAME_FILES
+    ]
+
+
+def read_yolo(
+    root: Path, files: Sequence[Path], class_names: Sequence[str] | None
+) -> tuple[list[Annotation], list[str] | None, list[tuple[str, str]]]:
+    """Annotations of a folder, the names of the classes, and name and reason of the files that were skipped.
+
+    The names are those of `data.yaml`, `classes.txt`, `obj.names` or the like, or else the numbers. A picture without
+    a text file is background, as is one whose file is empty. The parts are those that folders are named after.
+
+    Args:
+        root: the folder.
+        files: what `find_yolo` gave.
+        class_names: the user's own, or None.
+
+    Raises:
+        UserError: for a class that the names don't reach to, or a file of names that can't be read.
+    """
+    pictures = PictureIndex(root)
+    where, names = ("the names given", list(class_names)) if class_names is not None else _read_names(root)
+    annotations, skipped, used = [], [], set()
+    numbers: set[int] = set()
+    for file in files:
+        picture = pictures.find(file.stem, file)
+        if isinstance(picture, str):
+            skipped.append((str(file), picture))
+            continue
+        used.add(picture)
+        try:
+            classes, boxes = _read_file(file)
+        except ValueError as error:
+            skipped.append((str(file), str(error)))
+            continue
+        for line, number in enumerate(classes, 1):
+            if names is not None and number >= len(names):
+                told = f"class {number}, but {where} has {len(names)} names (0 to {len(names) - 1})"
+                raise UserError(f"{file} box {line}: {told}: add one, or correct the number")
+        numbers |= set(classes)
+        labels = tuple(names[number] if names else str(number) for number in classes)
+        part = part_of_path(picture, root) or part_of_path(file, root)
+        ignore = np.zeros(len(boxes), bool)
+        annotations.append(Annotation(str(picture), str(file), boxes, labels, ignore, fractions=True, part=part))
+    nothing = np.zeros((0, 4))
+    annotations += [
+        Annotation(str(picture), str(picture), nothing, (), np.zeros(0, bool), part=part_of_path(picture, root))
+        for picture in pictures.files
+        if picture not in used
+    ]
+    return annotations, names or [str(number) for number in sorted(numbers)], skipped
+
+
+def _read_file(file: Path) -> tuple[list[int], np.ndarray]:
+    """Classes and boxes; of a polygon, as segmentation sets have, the box around it.
+
+    Raises:
+        ValueError: naming the line that is none.
+    """
+    classes, boxes = [], []
+    for line, text in enumerate(file.read_text(encoding="utf-8-sig", errors="replace").splitlines(), 1):
+        words = text.split()
+        if not words:
+            continue
+        try:
+            values = [float(word) for word in words]
+        except ValueError:
+            raise ValueError(f"line {line} is {text.strip()[:40]!r}, no line of numbers") from None
+        if len(values) < 5 or (len(values) > 5 and len(values) % 2 == 0) or not all(map(math.isfinite, values)):
+            raise ValueError(f"line {line} has {len(values)} numbers; a class, x, y, width and height are due")
+        if values[0] < 0 or values[0] != int(values[0]):
+            raise ValueError(f"line {line} has the class {words[0]}; classes count from 0")
+        if max(values[1:]) > _LARGEST:
+            raise ValueError(f"line {line} has {max(values[1:]):g} where a fraction of the picture is due, not pixels")
+        classes.append(int(values[0]))
+        if len(values) == 5:
+            x, y, width, height = values[1:]
+            boxes.append((x - width / 2, y - height / 2, x + width / 2, y + height / 2))
+        else:
+            boxes.append((min(values[1::2]), min(values[2::2]), max(values[1::2]), max(values[2::2])))
+    return classes, np.array(boxes, "float64").reshape(-1, 4)
+
+
+def _read_names(root: Path) -> tuple[str, list[str] | None]:
+    """The file that names the classes, and the names; None if there is no such file."""
+    for pattern in _NAME_FILES:
+        for file in sorted(root.rglob(pattern)):
+            names = _yaml_names(file) if file.suffix in (".yaml", ".yml") else read_class_names(file)
+            if names:
+                return str(file), names
+    return "", None
+
+
+def read_class_names(file: Path) -> list[str]:
+    """One name a line, empty lines left out.
+
+    Raises:
+        UserError: if the file isn't there, isn't UTF-8 text, is empty or names a class twice.
+    """
+    try:
+        names = [line.strip() for line in file.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{file} can't be read as names of classes: {error}") from None
+    if not names or len(set(names)) < len(names):
+        raise UserError(f"{file} {'names a class twice' if names else 'is empty'}: give one name a line")
+    return names
+
+
+def _yaml_names(file: Path) -> list[str] | None:
+    import yaml
+
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{file} is no YAML ({' '.join(str(error).split())}): mend it") from None
+    names = content.get("names") if isinstance(content, dict) else None
+    if isinstance(names, dict):
+        count = 1 + max(map(int, names), default=-1)
+        return [str(names.get(i, names.get(str(i), i))) for i in range(count)]
+    return [str(name) for name in names] if isinstance(names, list) else None

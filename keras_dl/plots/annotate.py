@@ -1,0 +1,54 @@
+"""Boxes drawn into a picture at its own size, for files that a user looks at or a video's frames."""
+
+import functools
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib import font_manager
+from PIL import Image, ImageColor, ImageDraw, ImageFont
+
+from keras_dl.plots.fonts import class_labels, font_families
+from keras_dl.plots.images import as_picture
+from keras_dl.plots.style import CLASS_COLOURS
+
+
+def annotate(
+    image: np.ndarray, boxes: np.ndarray, classes: np.ndarray, scores: np.ndarray, class_names: Sequence[str]
+) -> np.ndarray:
+    """The picture with a frame around each object, its class and score written above it.
+
+    Args:
+        image: `(height, width, channels)` in [0, 255].
+        boxes: `(n, 4)`: x1, y1, x2, y2 in pixels.
+        classes: `(n,)`.
+        scores: `(n,)`.
+        class_names: one per class.
+
+    Returns:
+        uint8 RGB of the same size.
+    """
+    picture = Image.fromarray(as_picture(image))
+    draw = ImageDraw.Draw(picture)
+    names = class_labels(class_names)
+    shorter = min(picture.size)
+    line = max(1, round(shorter / 250))
+    font = _font(max(9, round(shorter / 32)))
+    # The best is drawn last, over the others.
+    for i in reversed(range(len(boxes))):
+        colour = CLASS_COLOURS[int(classes[i]) % len(CLASS_COLOURS)]
+        box = [float(value) for value in boxes[i]]
+        draw.rectangle(box, outline=colour, width=line)
+        text = f"{names[int(classes[i])]} {scores[i]:.2f}"
+        left, top, right, bottom = draw.textbbox((0, 0), text, font=font)
+        height = bottom + top
+        start = box[1] - height if box[1] >= height else box[1]
+        draw.rectangle((box[0], start, box[0] + right + left + 2, start + height), fill=colour)
+        dark = sum(ImageColor.getrgb(colour)) < 420
+        draw.text((box[0] + 1, start), text, fill="white" if dark else "black", font=font)
+    return np.asarray(picture)
+
+
+@functools.cache
+def _font(size: int) -> ImageFont.FreeTypeFont:
+    # The last family has Latin letters too, and Chinese ones if there is any that has.
+    return ImageFont.truetype(font_manager.findfont(font_families()[-1]), size)

@@ -1,0 +1,259 @@
+"""The application as its user runs it: train, evaluate, predict, export, resume, bad input."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from apps.yolo_detection import APPLICATION, COMMANDS, net_size
+from keras_dl import cli
+
+SMALL = ("--image-size", "64", "--epochs", "12", "--batch-size", "8", "--weights", "none", "--augment", "mirror")
+
+
+def app(*argv):
+    return cli.main(APPLICATION, COMMANDS, [str(word) for word in argv])
+
+
+def paint(folder, count=24, size=(80, 60)):
+    """Grey pictures with a red or a green block each; YOLO text."""
+    random = np.random.default_rng(0)
+    for kind in ("images", "labels"):
+        (folder / kind).mkdir(parents=True)
+    for i in range(count):
+        pixels = random.integers(100, 130, (size[1], size[0], 3)).astype("uint8")
+        width, height = random.integers(20, 40, 2)
+        left, top = random.integers(0, size[0] - width), random.integers(0, size[1] - height)
+        pixels[top : top + height, left : left + width] = (200, 30, 30) if i % 2 else (30, 200, 30)
+        Image.fromarray(pixels).save(folder / "images" / f"{i}.png")
+        box = ((left + width / 2) / size[0], (top + height / 2) / size[1], width / size[0], height / size[1])
+        (folder / "labels" / f"{i}.txt").write_text(f"{i % 2} {' '.join(f'{value:.6f}' for value in box)}\n")
+    (folder / "classes.txt").write_text("green\nred\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder with a finished run, one broken text file among its data."""
+    home = tmp_path_factory.mktemp("home")
+    blocks = paint(home / "blocks")
+    (blocks / "labels" / "5.txt").write_text("0 40 30 20 20\n")
+    before = os.getcwd()
+    os.chdir(home)
+    try:
+        status = app("train", "--data", "blocks", *SMALL, "--learning-rate", "0.005")
+    finally:
+        os.chdir(before)
+    assert status == 0
+    return home
+
+
+@pytest.fixture
+def home(trained, monkeypatch):
+    monkeypatch.chdir(trained)
+    return trained
+
+
+def newest(home):
+    return max((home / "runs" / APPLICATION).iterdir())
+
+
+def lines_of(run):
+    return [json.loads(line) for line in (run / "predictions.jsonl").read_text().splitlines()]
+
+
+def test_run_folder(home):
+    run = newest(home)
+    files = {path.name for path in run.iterdir()}
+    assert {"config.json", "metrics.json", "history.csv", "model.keras", "labels.txt", "checkpoints", "plots"} <= files
+    assert (run / "labels.txt").read_text().split() == ["green", "red"]
+    metrics = json.loads((run / "metrics.json").read_text())["validation"]
+    assert metrics["pictures"] == 3
+    assert {"mAP50", "mAP50_95", "AP50/green", "AP50_95/red", "boxes/red"} <= metrics.keys()
+    assert {path.stem for path in (run / "plots").iterdir()} == {
+        "augmented",
+        "precision_recall",
+        "detections",
+        "training_curves",
+    }
+    assert "mAP50" in (run / "history.csv").read_text().splitlines()[0]
+
+
+def iou(a, b):
+    low, high = np.maximum(a[:2], b[:2]), np.minimum(a[2:], b[2:])
+    shared = np.prod(np.maximum(high - low, 0))
+    return shared / (np.prod(a[2:] - a[:2]) + np.prod(b[2:] - b[:2]) - shared)
+
+
+def test_objects_are_found_where_they_are(home):
+    """On all pictures, most of which it has seen: the whole way from files to boxes in their pixels."""
+    assert app("predict", "blocks/images", "--score-threshold", "0.01") == 0
+    overlaps = []
+    for line in lines_of(newest(home)):
+        stem = line["file"].split("/")[-1].removesuffix(".png")
+        if stem == "5":
+            continue
+        number, *box = map(float, (home / "blocks" / "labels" / f"{stem}.txt").read_text().split())
+        centre, sides = np.array(box[:2]) * (80, 60), np.array(box[2:]) * (80, 60)
+        best = line["objects"][0]
+        right = best["class"] == ("green", "red")[int(number)]
+        overlaps.append(iou(np.concatenate([centre - sides / 2, centre + sides / 2]), np.array(best["box"])) * right)
+    assert np.median(overlaps) > 0.6
+
+
+LOAD = """
+import json, sys
+import numpy as np
+import tensorflow as tf
+assert "keras" not in sys.modules
+served = tf.saved_model.load(sys.argv[1])
+files = sys.argv[3:]
+run = served.signatures["with_thresholds"]
+out = run(image_bytes=tf.constant([open(f, "rb").read() for f in files]),
+          score_threshold=tf.fill([len(files)], float(sys.argv[2])), iou_threshold=tf.fill([len(files)], 0.5))
+fixed = served.signatures["serving_default"](image_bytes=tf.constant([open(files[0], "rb").read()]))
+assert fixed["boxes"].shape == (1, 100, 4) and fixed["count"].shape == (1,)
+print(json.dumps({k: (v.numpy().astype("U") if v.dtype == tf.string else v.numpy()).tolist() for k, v in out.items()}))
+"""
+
+
+@pytest.mark.parametrize("count", [1, 7])
+def test_export_agrees_with_predict(home, tmp_path, count):
+    files = []
+    for i in range(count):  # pictures of different sizes, one a photo on its side
+        picture = Image.open(home / "blocks" / "images" / f"{i}.png").resize((90 + 40 * i, 150 - 10 * i))
+        exif = Image.Exif()
+        exif[0x0112] = 6 if i == 3 else 1
+        picture.save(tmp_path / f"{i}.png", exif=exif)
+        files.append(str(tmp_path / f"{i}.png"))
+    assert app("predict", *files, "--score-threshold", "0.05") == 0
+    folder = home / "saved_models" / APPLICATION / "1"
+    done = subprocess.run([sys.executable, "-c", LOAD, folder, "0.05", *files], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    served = json.loads(done.stdout.splitlines()[-1])
+    for i, line in enumerate(lines_of(newest(home))):
+        assert served["count"][i] == len(line["objects"])
+        for k, found in enumerate(line["objects"]):
+            assert served["classes"][i][k] == found["class"]
+            assert np.abs(np.subtract(served["boxes"][i][k], found["box"])).max() < 0.5
+        assert served["classes"][i][len(line["objects"]) :] == [""] * (100 - len(line["objects"]))
+    assert sum(served["count"]) > 0
+
+
+def test_rotated_photo_and_its_upright_copy_get_one_answer(home, tmp_path):
+    upright = Image.open(home / "blocks" / "images" / "1.png")
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    upright.save(tmp_path / "upright.png")
+    upright.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "turned.png", exif=exif)
+    assert app("predict", tmp_path / "upright.png", tmp_path / "turned.png", "--score-threshold", "0.05") == 0
+    one, other = lines_of(newest(home))
+    assert one["objects"] == other["objects"] != []
+    drawn = Image.open(newest(home) / "predictions" / "turned.jpg")
+    assert drawn.size == upright.size
+
+
+def test_predict_a_video_and_names_twice(home, tmp_path, capfd):
+    av = pytest.importorskip("av")
+    with av.open(str(tmp_path / "film.mp4"), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 80, 60, "yuv420p"
+        for i in range(20):
+            pixels = np.asarray(Image.open(home / "blocks" / "images" / f"{i}.png"))
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode())
+    for name in "ab":
+        (tmp_path / name).mkdir()
+        shutil.copy(home / "blocks" / "images" / "1.png", tmp_path / name / "same.png")
+    assert app("predict", tmp_path) == 0
+    run = newest(home)
+    lines = lines_of(run)
+    assert [line.get("seconds") for line in lines] == [None] * 2 + [i / 10 for i in range(20)]
+    assert {"same.jpg", "same-2.jpg", "film.mp4"} <= {path.name for path in (run / "predictions").iterdir()}
+    with av.open(str(run / "predictions" / "film.mp4")) as made:
+        assert sum(1 for _ in made.decode(video=0)) == 20
+    (tmp_path / "no.mp4").write_text("no video")
+    assert app("predict", tmp_path / "no.mp4") == 2
+    assert "is no video that can be read" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("size", [(1, 1), (8000, 6000)])
+def test_extreme_pictures(home, tmp_path, size):
+    Image.new("RGB", size, (10, 20, 30)).save(tmp_path / "odd.png")
+    assert app("predict", tmp_path / "odd.png", "--score-threshold", "0") == 0
+    (line,) = lines_of(newest(home))
+    boxes = np.array([one["box"] for one in line["objects"]]).reshape(-1, 4)
+    assert (boxes >= 0).all() and (boxes <= [*size, *size]).all()
+
+
+def test_evaluate_on_other_pictures(home, tmp_path, capfd):
+    paint(tmp_path / "other", count=6)
+    assert app("evaluate", "--data", tmp_path / "other") == 0
+    metrics = json.loads((newest(home) / "metrics.json").read_text())
+    assert metrics[str(tmp_path / "other")]["pictures"] == 6 and "validation" in metrics
+    (tmp_path / "other" / "classes.txt").write_text("green\ncyan\n")
+    assert app("evaluate", "--data", tmp_path / "other") == 2
+    assert "class 'cyan', which was not trained" in capfd.readouterr().err
+
+
+def test_resume_goes_on_and_refuses_what_contradicts(home, tmp_path, capfd):
+    run = shutil.copytree(newest(home), tmp_path / "run")
+    (run / "model.keras").unlink()
+    assert app("train", "--run", run, "--resume", "--epochs", "3") == 2
+    assert "--epochs is 3, but the run" in capfd.readouterr().err
+    assert app("train", "--run", run, "--resume") == 0
+    assert (run / "model.keras").exists()
+    assert "resuming at step 24 of 24" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--data", "gone"), "no such file or folder"),
+        (("--data", "empty"), "has no annotations: looked in it"),
+        (("--data", "blocks", "--model", "yolo_v5x"), "did you mean 'yolo_v5"),
+        (("--data", "blocks", "--model", "resnet50"), "resnet50 does image classification"),
+        (("--data", "blocks", "--augment", "mosaik"), "did you mean mosaic"),
+        (("--data", "blocks", "--multi-scale", "2"), "--multi-scale is 2"),
+        (("--data", "blocks", "--weights", "gone.npz"), "gone.npz"),
+        (("--data", "blocks", "--strict"), "5.txt: line 1 has 40 where a fraction of the picture is due"),
+        (("--data", "blocks", "--class-names", "gone.txt"), "gone.txt can't be read"),
+        (("--data", "blocks", "--epochs", "0"), "--epochs is 0"),
+    ],
+)
+def test_bad_input_is_one_line(home, capfd, arguments, message):
+    (home / "empty").mkdir(exist_ok=True)
+    before = {path.name for path in (home / "runs" / APPLICATION).iterdir()}
+    assert app("train", *arguments) == 2
+    error = capfd.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: ") and message in error
+    assert {path.name for path in (home / "runs" / APPLICATION).iterdir()} == before
+
+
+def test_bad_thresholds_and_no_pictures(home, capfd):
+    assert app("predict", "--score-threshold", "1.5", "x.png") == 2
+    assert "--score-threshold is 1.5" in capfd.readouterr().err
+    assert app("export", "--iou-threshold", "-1") == 2
+    assert "--iou-threshold is -1" in capfd.readouterr().err
+    assert app("predict") == 2
+    assert "no pictures given" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("sizes", "expected"),
+    [
+        ([(480, 640)] * 3, (320, 416)),
+        ([(640, 480)] * 3, (416, 320)),
+        ([(500, 500)], (416, 416)),
+        ([(100, 3000)], (32, 416)),
+    ],
+)
+def test_the_network_sees_pictures_of_the_users_shape(sizes, expected):
+    from types import SimpleNamespace
+
+    assert net_size(416, SimpleNamespace(sizes=np.array(sizes))) == expected
