@@ -51,20 +51,18 @@ def read_class_folders(root: Path, strict: bool = False) -> ImageSet:
             unread, _ = _unread(all_files)
             but = f" that can be read, but {unread[0][0]}: {unread[0][1]}" if unread else ": add some"
             raise UserError(f"class folder {folder} has no pictures{but}, or remove it")
-    unread, unread_files = _unread(itertools.chain(*files))
+    unread, _ = _unread(itertools.chain(*files))
     if unread and strict:
         raise UserError(f"{root} has {unread[0][0]}: {unread[0][1]}; or leave out --strict to skip them")
     names = [str(path) for found in pictures for path in found]
     labels = np.repeat(np.arange(len(folders), dtype="int32"), [len(found) for found in pictures])
     class_names = [folder.name for folder in folders]
     images = checked_image_set(names, labels, class_names, names=names, source=str(root), strict=strict)
-    return dataclasses.replace(
-        images, skipped=(*unread, *images.skipped), skipped_files=unread_files + images.skipped_files
-    )
+    return _with_unread(images, itertools.chain(*files))
 
 
 def read_pictures(paths: Iterable[Path], strict: bool = False) -> ImageSet:
-    """Files and folders of pictures without labels.
+    """Files and folders of pictures without labels. A folder's files of unknown suffixes are counted in `skipped`.
 
     Returns:
         An `ImageSet` without classes, all of whose labels are 0.
@@ -73,17 +71,22 @@ def read_pictures(paths: Iterable[Path], strict: bool = False) -> ImageSet:
         UserError: for a path that isn't there, a folder without pictures, or if no picture can be read.
     """
     files: list[str] = []
+    beside: list[Path] = []
     for path in paths:
         if not path.exists():
             raise UserError(f"{path}: no such file or folder")
-        found = find_pictures(path) if path.is_dir() else [path]
+        below = _files(path) if path.is_dir() else []
+        found = _pictures(below) if path.is_dir() else [path]
         if not found:
             raise UserError(f"{path} has no pictures")
         files += map(str, found)
+        beside += below
     if not files:
         raise UserError("no pictures given: name files or folders")
     source = files[0] if len(files) == 1 else f"{len(files):,} files"
-    return checked_image_set(files, np.zeros(len(files), "int32"), (), names=files, source=source, strict=strict)
+    labels = np.zeros(len(files), "int32")
+    images = checked_image_set(files, labels, (), names=files, source=source, strict=strict)
+    return _with_unread(images, beside)
 
 
 def _folders(root: Path) -> list[Path]:
@@ -103,14 +106,20 @@ def _pictures(files: Iterable[Path]) -> list[Path]:
     return [path for path in files if path.suffix.lower() in SUFFIXES]
 
 
-def _unread(files: Iterable[Path]) -> tuple[list[tuple[str, str]], int]:
+def _unread(found: Iterable[Path]) -> tuple[list[tuple[str, str]], int]:
     """What lies among the pictures and may be one of an unknown format: count per suffix and the mend, and how many."""
-    counts = Counter(path.suffix.lower() for path in files)
+    counts = Counter(path.suffix.lower() for path in found)
     for suffix in SUFFIXES | _NO_PICTURES:
         del counts[suffix]
     unread = []
     for suffix, count in counts.most_common():
-        name = f"{count:,} {suffix} file{'s'[: count != 1]}" if suffix else f"{count:,} files without a suffix"
+        files = f"file{'s'[: count != 1]}"
+        name = f"{count:,} {suffix} {files}" if suffix else f"{count:,} {files} without a suffix"
         heic = suffix in (".heic", ".heif")
         unread.append((name, "convert to JPEG" if heic else "no known picture format, convert to JPEG or remove"))
     return unread, counts.total()
+
+
+def _with_unread(images: ImageSet, files: Iterable[Path]) -> ImageSet:
+    unread, count = _unread(files)
+    return dataclasses.replace(images, skipped=(*unread, *images.skipped), skipped_files=count + images.skipped_files)

@@ -22,6 +22,7 @@ from keras_dl.training.transfer import layer_stages
 
 pytestmark = pytest.mark.slow
 LENET = ("--model", "lenet5", *SIZE)
+LEARNING = (*LENET, "--epochs", "20", "--learning-rate", "0.005")
 
 
 @pytest.fixture(scope="module")
@@ -40,9 +41,8 @@ def weights_of(run):
 def test_mixed_precision(photos, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     new = sorted(paint(tmp_path / "new", per_class=5, seed=1).rglob("*.jpg"))
-    options = ("--epochs", "10", "--learning-rate", "0.01", "--mixed-precision")
     try:
-        assert app("train", "--data", photos, *SMALL, *options, "--run", "run") == 0
+        assert app("train", "--data", photos, *LEARNING, "--mixed-precision", "--run", "run") == 0
         assert app("predict", "--run", "run", *new) == 0
     finally:
         set_mixed_precision(False)
@@ -52,7 +52,7 @@ def test_mixed_precision(photos, tmp_path, monkeypatch):
     half = keras.models.load_model("run/model.keras", compile=False)
     computed = {layer.compute_dtype for layer in half.layers if isinstance(layer, keras.layers.Conv2D)}
     assert computed == {"float16"} and {weight.dtype for weight in half.weights} == {"float32"}
-    whole = create_classifier("resnet20_cifar", None, 16, len(CLASSES))
+    whole = create_classifier("lenet5", None, 16, len(CLASSES))
     whole.set_weights(half.get_weights())
     _, scores = report(whole, read_images(tmp_path / "new"))
     assert [next(iter(labels)) for labels in found] == [CLASSES[i] for i in scores.argmax(-1)]
@@ -102,7 +102,7 @@ def test_a_folder_of_tfrecords(photos, tmp_path, monkeypatch):
                 }
                 example = tf.train.Example(features=tf.train.Features(feature=features))
                 file.write(example.SerializeToString())
-    assert app("train", "--data", "records", *LENET, "--epochs", "20", "--run", "run", "--no-export") == 0
+    assert app("train", "--data", "records", *LEARNING, "--run", "run", "--no-export") == 0
     assert app("evaluate", "--run", "run", "--data", paint(tmp_path / "new", per_class=5, seed=1)) == 0
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert metrics[str(tmp_path / "new")]["accuracy"] > 0.8, "the records' labels mean the folders' classes"
@@ -114,9 +114,10 @@ def test_formats_nobody_reads_are_counted(tmp_path, monkeypatch, capfd):
     for i in range(3):
         (tmp_path / "photos" / "red" / f"{i}.heic").touch()
     (tmp_path / "photos" / "red" / "text.jpg").write_text("not a picture")
-    assert app("train", "--data", "photos", *LENET, "--epochs", "1", "--no-export") == 0
-    printed = capfd.readouterr().out
-    assert "skipped 3 .heic files: convert to JPEG" in printed and "skipped 4 in all" in printed
+    for command in (["train", "--data", "photos", *LENET, "--epochs", "1", "--no-export"], ["predict", "photos"]):
+        assert app(*command) == 0
+        printed = capfd.readouterr().out
+        assert "skipped 3 .heic files: convert to JPEG" in printed and "skipped 4 in all" in printed
 
 
 # A checkpoint in the middle of the second of three epochs, then the end of the process.
