@@ -36,6 +36,8 @@ class Train(cli.TrainingOptions):
     """A folder of pictures (folders below too), TFRecord files, tfds:NAME, or builtin (faces drawn by the program)."""
     conditional: bool = False
     """Learn the classes too (a folder for each), so that pictures of a class can be asked for."""
+    boxes: Path | None = None
+    """A CSV of file, x, y, width and height that says where in each picture the face is; otherwise its middle."""
     strict: bool = False
     """A broken picture ends the run; otherwise it is named, counted and skipped."""
     crop: Literal["crop", "pad", "stretch"] = "crop"
@@ -145,7 +147,8 @@ def read_data(options: Train, source: str | None = None) -> ImageSet:
     from keras_dl.data.faces import read_faces
     from keras_dl.data.provenance import say_skipped
 
-    images = read_faces(source or options.data, labels=options.conditional, strict=options.strict)
+    boxes = options.boxes if source is None else None
+    images = read_faces(source or options.data, labels=options.conditional, strict=options.strict, boxes=boxes)
     classes = f" of {len(images.class_names)} classes" if images.class_names else ""
     print(f"{len(images):,} pictures{classes} from {images.source}")
     say_skipped(images)
