@@ -98,7 +98,7 @@ class PixelModel(keras.Model):
         losses = keras.losses.sparse_categorical_crossentropy(self.level_of(images), logits, from_logits=True)
         return ops.sum(losses, axis=(1, 2, 3))
 
-    def compute_loss(self, x: Any = None, y: Any = None, y_pred: Any = None, **_: Any) -> Any:
+    def compute_loss(self, x: Any = None, y: Any = None, y_pred: Any = None, *_: Any, **__: Any) -> Any:
         """Nats per number; labels play no part."""
         return batch_mean(self.negative_log_likelihood(x, y_pred)) / math.prod(self.network.input.shape[1:])
 

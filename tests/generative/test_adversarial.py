@@ -12,6 +12,7 @@ import tensorflow as tf
 from adversarial_toys import broken_and_resumed, picture_game, point_game, sgd, trained, values
 
 from keras_dl.errors import UserError
+from keras_dl.generative.adversarial import Adversarial
 from keras_dl.generative.augmentation import CHANCES, augment, parse_policy
 from keras_dl.generative.conditional_gan import conditional_gan
 from keras_dl.generative.dcgan import dcgan
@@ -62,9 +63,9 @@ def test_penalty_of_a_linear_critic(scale):
 
 def test_penalty_is_taken_between_real_and_fake():
     """The critic x^2 / 2 has the gradient x, which tells where it was taken."""
-    model = point_game("wasserstein_gp")
-    points = model.discriminator.input
-    model.discriminator = keras.Model(points, keras.ops.sum(points**2, -1, keepdims=True) / 2)
+    points = keras.Input((2,), name="images")
+    square = keras.Model(points, keras.ops.sum(points**2, -1, keepdims=True) / 2)
+    model = Adversarial(objective="wasserstein_gp", generator=point_game("kl").generator, discriminator=square)
     real, fake, share = (RANDOM.uniform(size=shape).astype("float32") for shape in ((5, 2), (5, 2), (5,)))
     penalty = model._penalty("discriminator", {"images": tf.constant(real)}, {"images": tf.constant(fake)}, share)
     between = share[:, None] * real + (1 - share[:, None]) * fake
