@@ -139,7 +139,7 @@ def level_logits(x: Any, units: int, colours: int, levels: int) -> Any:
         x = MaskedConv2D(units, 1, "B", colours, name=f"out{i}")(x)
     x = MaskedConv2D(colours * levels, 1, "B", colours, dtype="float32", name="logits")(layers.ReLU(name="out_relu")(x))
     # Channel i is of colour i % colours.
-    x = layers.Reshape((*x.shape[1:3], levels, colours), name="levels")(x)
+    x = layers.Reshape((*x.shape[1:3], levels, colours), dtype="float32", name="levels")(x)
     return layers.Permute((1, 2, 4, 3), dtype="float32", name="pixels")(x)
 
 
