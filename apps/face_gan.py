@@ -36,6 +36,8 @@ class Train(cli.TrainingOptions):
     """A folder of pictures (folders below too), TFRecord files, tfds:NAME, or builtin (faces drawn by the program)."""
     conditional: bool = False
     """Learn the classes too (a folder for each), so that pictures of a class can be asked for."""
+    boxes: Path | None = None
+    """A CSV of file, x, y, width and height that says where in each picture the face is; otherwise its middle."""
     strict: bool = False
     """A broken picture ends the run; otherwise it is named, counted and skipped."""
     crop: Literal["crop", "pad", "stretch"] = "crop"
@@ -144,7 +146,8 @@ def read_data(options: Train, source: str | None = None) -> ImageSet:
     """The pictures to learn from, with what was skipped said."""
     from keras_dl.data.faces import read_faces
 
-    images = read_faces(source or options.data, labels=options.conditional, strict=options.strict)
+    boxes = options.boxes if source is None else None
+    images = read_faces(source or options.data, labels=options.conditional, strict=options.strict, boxes=boxes)
     classes = f" of {len(images.class_names)} classes" if images.class_names else ""
     print(f"{len(images):,} pictures{classes} from {images.source}")
     cli.say_skipped(images.skipped, images.skipped_files)
@@ -395,7 +398,6 @@ def fit_gan(
     from keras_dl.training.replicas import is_chief
 
     keras.utils.set_random_seed(options.seed)
-    training.set_mixed_precision(False)
     net = FeatureNet(options.features)
     real = net.features(pixels_of(held, options))
     channels = count_channels(learned, options)
@@ -443,12 +445,18 @@ def fit_gan(
 # Evaluate
 
 
+FEATURE_NETS = {
+    "builtin": "the built-in ResNet-20, comparable only with its like",
+    "inception_v3": "Inception-v3 of keras.applications",
+}
+
+
 class FeatureNet:
     """The net over whose features and classes generated pictures are compared with real ones.
 
     Args:
         name: `"builtin"`, the ResNet-20 that the package carries (CIFAR-10's classes), or `"inception_v3"` with
-            ImageNet weights.
+            ImageNet weights. It computes in float32.
 
     Raises:
         UserError: if the weights can't be had.
@@ -458,13 +466,14 @@ class FeatureNet:
         import keras
 
         import keras_dl
+        from keras_dl.training import set_mixed_precision
 
+        set_mixed_precision(False)
+        self.description = FEATURE_NETS[name]
         if name == "builtin":
             self.size, classifier = 32, keras_dl.create_model("resnet20_cifar", weights="builtin")
-            self.description = "the built-in ResNet-20, comparable only with its like"
         else:
             self.size, classifier = 299, keras_dl.create_model("inception_v3", weights="imagenet")
-            self.description = "Inception-v3 of keras.applications"
         outputs = [classifier.get_layer("predictions").input, classifier.output]
         self.net = keras.Model(classifier.input, outputs)
 
@@ -765,6 +774,7 @@ def export_gan(folder: Path, output: Path) -> Path:
             data=trained.data,
             metrics=run.read_metrics(folder),
             command=cli.command_line(APPLICATION, trained),
+            notes=f"The distances (fid, kid) and scores are over {FEATURE_NETS[trained.features]}.",
         ),
         folder=output / APPLICATION,
         assets={"labels.txt": "\n".join(names) + "\n"} if names else None,

@@ -19,11 +19,12 @@ def built(request):
 
 
 def cancelled_biases(model):
-    """Biases of convolutions and dense layers that feed nothing but batch normalisation, which subtracts them."""
+    """Biases of convolutions and dense layers that feed nothing but a normalisation, which subtracts them."""
+    subtracting = (keras.layers.BatchNormalization, keras.layers.GroupNormalization)
     paths = set()
     for layer in model._flatten_layers(include_self=False):
         followers = [node.operation for node in getattr(layer, "_outbound_nodes", ())]
-        if followers and all(isinstance(f, keras.layers.BatchNormalization) for f in followers):
+        if followers and all(isinstance(f, subtracting) for f in followers):
             paths |= {weight.path for weight in layer.weights if weight.name == "bias"}
     return paths
 

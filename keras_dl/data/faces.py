@@ -1,20 +1,24 @@
 """Pictures for generative models: labels are optional, and a set is too small to learn from sooner."""
 
+import csv
 import dataclasses
+import io
 from pathlib import Path
 
 import numpy as np
+from PIL import Image, ImageOps
 
 from keras_dl.data.check import checked_image_set
 from keras_dl.data.folder import read_pictures
 from keras_dl.data.image_set import ImageSet
 from keras_dl.data.images import BUILTIN, read_images
+from keras_dl.data.tfds import read_tfds
 from keras_dl.errors import UserError
 
 LEAST = 16
 
 
-def read_faces(source: str, *, labels: bool = False, strict: bool = False) -> ImageSet:
+def read_faces(source: str, *, labels: bool = False, strict: bool = False, boxes: Path | None = None) -> ImageSet:
     """Reads pictures to learn the look of; each is decoded once to find broken ones.
 
     Args:
@@ -22,22 +26,78 @@ def read_faces(source: str, *, labels: bool = False, strict: bool = False) -> Im
         labels: each picture needs its class, as for a classifier (a folder per class). Otherwise classes, where there
             are any, are forgotten.
         strict: a picture that can't be decoded is an error; otherwise it is skipped, and listed in `skipped`.
+        boxes: a CSV that says where in each picture the face is, see `crop_to_boxes`.
 
     Raises:
         UserError: for a source that can't be read, or fewer than 16 pictures.
     """
     if source == BUILTIN:
         images = _builtin()
+    elif source.startswith("tfds:"):
+        images = read_tfds(source.removeprefix("tfds:"), strict, labels)
     elif labels or not Path(source).is_dir() or any(Path(source).glob("*.tfrecord*")):
         images = read_images(source, strict=strict)
     else:
         images = dataclasses.replace(read_pictures([Path(source)], strict), source=source)
+    if boxes is not None:
+        images = crop_to_boxes(images, boxes)
     if len(images) < LEAST:
         raise UserError(
             f"{images.source} has {len(images)} readable pictures, too few to learn from: give {LEAST} at least, "
             "better some hundreds"
         )
     return images if labels else dataclasses.replace(images, labels=np.zeros(len(images), "int32"), class_names=())
+
+
+def crop_to_boxes(images: ImageSet, table: Path) -> ImageSet:
+    """Cuts out the face of each picture: the smallest square around its box, moved into the picture if it sticks out.
+
+    Args:
+        images: pictures in files.
+        table: a CSV with the columns `file` (relative to the table's folder), `x`, `y`, `width` and `height`, in pixels
+            of the upright picture from its top left corner. Pictures without a row are left out.
+
+    Raises:
+        UserError: for pictures that are no files, a table that can't be read, or a row without numbers.
+    """
+    if not all(isinstance(image, str) for image in images.images):
+        raise UserError(f"{images.source}: boxes go with picture files in folders; leave out --boxes")
+    places = _read_boxes(table)
+    chosen = [i for i, name in enumerate(images.names) if Path(name).resolve() in places]
+    cut = [_cut_out(images.images[i], places[Path(images.names[i]).resolve()]) for i in chosen]
+    missing = len(images) - len(chosen)
+    if missing:
+        print(f"{missing:,} of {len(images):,} pictures have no row in {table}: left out")
+    return dataclasses.replace(images.subset(chosen), images=tuple(cut), common_size=None)
+
+
+def _read_boxes(table: Path) -> dict[Path, tuple[float, ...]]:
+    try:
+        with table.open(newline="", encoding="utf-8-sig") as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{table} can't be read ({error}); --boxes takes a CSV in UTF-8") from None
+    places = {}
+    for number, row in enumerate(rows, 2):
+        try:
+            numbers = tuple(float(row[key]) for key in ("x", "y", "width", "height"))
+            places[(table.parent / row["file"]).resolve()] = numbers
+        except (KeyError, TypeError, ValueError):
+            raise UserError(f"{table} line {number}: give the columns file, x, y, width and height") from None
+    return places
+
+
+def _cut_out(path: str, box: tuple[float, ...]) -> bytes:
+    """The square around the box as PNG."""
+    with Image.open(path) as opened:
+        image = ImageOps.exif_transpose(opened).convert("RGB")
+    x, y, width, height = box
+    side = max(1, min(round(max(width, height)), *image.size))
+    left = min(max(0, round(x + width / 2 - side / 2)), image.width - side)
+    top = min(max(0, round(y + height / 2 - side / 2)), image.height - side)
+    buffer = io.BytesIO()
+    image.crop((left, top, left + side, top + side)).save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
 
 
 def hold_back(images: ImageSet, fraction: float, seed: int) -> tuple[ImageSet, ImageSet]:

@@ -18,13 +18,14 @@ _PROBE = "https://storage.googleapis.com/tfds-data/"
 _PATIENCE = 4.0
 
 
-def read_tfds(name: str, strict: bool = False) -> ImageSet:
+def read_tfds(name: str, strict: bool = False, labels: bool = True) -> ImageSet:
     """An image classification set of TensorFlow Datasets; classes without an example are left out.
 
     Args:
         name: as TensorFlow Datasets spells it, `NAME`, `NAME/CONFIG` or `NAME:VERSION`, with `@SPLIT` for another
             split than `train`, e.g. `cifar10@test` or `mnist@train[:10%]`.
         strict: see `read_images`.
+        labels: whether labels are needed. Otherwise any set with an image will do, and there are no classes.
 
     Raises:
         UserError: for an unknown set or split, one without an image and a label, or one that is neither prepared on
@@ -34,19 +35,21 @@ def read_tfds(name: str, strict: bool = False) -> ImageSet:
 
     name, _, split = name.partition("@")
     builder = prepared_builder(name)
-    image, label = _features(builder)
-    decoders = tfds.decode.PartialDecoding({image: True, label: True}, {image: tfds.decode.SkipDecoding()})
+    image, label = _features(builder, labels)
+    wanted = {image: True, **({label: True} if label else {})}
+    decoders = tfds.decode.PartialDecoding(wanted, {image: tfds.decode.SkipDecoding()})
     split = split or "train"
     examples = read_split(builder, name, split, decoders=decoders)
-    pictures, labels = [], []
+    pictures, found = [], []
     with Progress(f"reading tfds:{name}", max(0, int(examples.cardinality()))) as progress:
         for example in examples.as_numpy_iterator():
             pictures.append(example[image])
-            labels.append(example[label])
+            found.append(example[label] if label else 0)
             progress.advance()
     names = [f"{name} example {i}" for i in range(len(pictures))]
-    numbers, class_names = class_numbers(labels, builder.info.features[label].names, name, split)
-    return checked_image_set(pictures, numbers, class_names, names=names, source=f"tfds:{name}", strict=strict)
+    known = builder.info.features[label].names if label else [""]
+    numbers, class_names = class_numbers(found, known, name, split)
+    return checked_image_set(pictures, numbers, class_names if label else [], names=names, source=f"tfds:{name}", strict=strict)
 
 
 def read_split(builder: Any, name: str, split: str, **arguments: Any) -> Any:
@@ -113,13 +116,15 @@ def _cause_and_mend(name: str, error: Exception) -> str:
     return f"{textwrap.shorten(cause, 400, placeholder=' ...').rstrip('.')}; {mend}"
 
 
-def _features(builder: Any) -> tuple[str, str]:
-    """Names of the set's image and of its label."""
+def _features(builder: Any, need_label: bool) -> tuple[str, str | None]:
+    """Names of the set's image and of its label, or None where that isn't needed."""
     import tensorflow_datasets as tfds
 
     features = builder.info.features
     images = [key for key, feature in features.items() if isinstance(feature, tfds.features.Image)]
     labels = [key for key, feature in features.items() if isinstance(feature, tfds.features.ClassLabel)]
+    if images and not need_label:
+        return images[0], None
     if not images or not labels:
         missing = "image" if not images else "class label"
         raise UserError(f"tfds:{builder.name} has no {missing} per example: it is no set for image classification")

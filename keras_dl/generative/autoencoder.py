@@ -66,7 +66,7 @@ class Autoencoder(keras.Model):
             images = images * ops.cast(kept, "float32")
         return images
 
-    def compute_loss(self, x: Any = None, y: Any = None, y_pred: Any = None, **_: Any) -> Any:
+    def compute_loss(self, x: Any = None, y: Any = None, y_pred: Any = None, *_: Any, **__: Any) -> Any:
         """The mean squared error to the clean pictures."""
         return batch_mean(self.squared_error(x, y_pred))
 

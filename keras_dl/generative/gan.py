@@ -27,7 +27,8 @@ def flat(images: Any, name: str = "discriminator") -> Any:
 def picture(x: Any, image_shape: tuple[int, int, int], name: str = "generator") -> Any:
     """A dense layer of sigmoids as a picture in [0, 255]."""
     x = layers.Dense(math.prod(image_shape), activation="sigmoid", dtype="float32", name=f"{name}_pixels")(x)
-    return layers.Rescaling(255, dtype="float32", name=name)(layers.Reshape(image_shape, name=f"{name}_reshape")(x))
+    x = layers.Reshape(image_shape, dtype="float32", name=f"{name}_reshape")(x)
+    return layers.Rescaling(255, dtype="float32", name=name)(x)
 
 
 def score(x: Any) -> Any:

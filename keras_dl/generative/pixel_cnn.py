@@ -98,7 +98,7 @@ class PixelModel(keras.Model):
         losses = keras.losses.sparse_categorical_crossentropy(self.level_of(images), logits, from_logits=True)
         return ops.sum(losses, axis=(1, 2, 3))
 
-    def compute_loss(self, x: Any = None, y: Any = None, y_pred: Any = None, **_: Any) -> Any:
+    def compute_loss(self, x: Any = None, y: Any = None, y_pred: Any = None, *_: Any, **__: Any) -> Any:
         """Nats per number; labels play no part."""
         return batch_mean(self.negative_log_likelihood(x, y_pred)) / math.prod(self.network.input.shape[1:])
 
@@ -139,7 +139,7 @@ def level_logits(x: Any, units: int, colours: int, levels: int) -> Any:
         x = MaskedConv2D(units, 1, "B", colours, name=f"out{i}")(x)
     x = MaskedConv2D(colours * levels, 1, "B", colours, dtype="float32", name="logits")(layers.ReLU(name="out_relu")(x))
     # Channel i is of colour i % colours.
-    x = layers.Reshape((*x.shape[1:3], levels, colours), name="levels")(x)
+    x = layers.Reshape((*x.shape[1:3], levels, colours), dtype="float32", name="levels")(x)
     return layers.Permute((1, 2, 4, 3), dtype="float32", name="pixels")(x)
 
 

@@ -61,7 +61,9 @@ class VariationalAutoencoder(keras.Model):
             return self.decoder({"latent": codes, "classes": inputs["classes"]}, training=training)
         return self.decoder(codes, training=training)
 
-    def compute_loss(self, x: Any = None, y: Any = None, y_pred: Any = None, training: bool = True, **_: Any) -> Any:
+    def compute_loss(
+        self, x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True
+    ) -> Any:
         """The negative bound; in evaluation the code is drawn too."""
         if not training:
             return batch_mean(-self.bound(x))

@@ -21,11 +21,12 @@ from keras_dl.training import fit, make_strategy
 BATCH, SIDE, LATENT = 8, 8, 3
 
 
-def point_game(objective, scale=1.0, average=0.0):
-    """A generator that shifts its latent vector, against a linear critic."""
+def point_game(objective, scale=1.0, average=0.0, hidden=0):
+    """A linear generator against a linear critic, or one with a hidden layer."""
     latent, points = keras.Input((2,), name="latent"), keras.Input((2,), name="images")
     generator = keras.Model(latent, keras.layers.Dense(2, name="g")(latent), name="generator")
-    discriminator = keras.Model(points, keras.layers.Dense(1, name="d")(points), name="discriminator")
+    x = keras.layers.Dense(hidden, "relu", name="h")(points) if hidden else points
+    discriminator = keras.Model(points, keras.layers.Dense(1, name="d")(x), name="discriminator")
     nets = {"generator": generator, "discriminator": discriminator}
     return Adversarial(objective=objective, scale=scale, average=average, **nets)
 

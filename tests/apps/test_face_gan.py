@@ -1,0 +1,162 @@
+"""The application as its user runs it: train, evaluate, generate, interpolate, project, export, bad input."""
+
+import json
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from apps.face_gan import APPLICATION, COMMANDS, slerp
+from keras_dl import cli
+
+TINY = ("--size", "8", "--width", "0.03", "--latent-dim", "4", "--batch-size", "4", "--steps", "4", "--every", "2")
+
+
+def app(*argv):
+    return cli.main(APPLICATION, COMMANDS, [str(word) for word in argv])
+
+
+def paint(folder, per_class=12, classes=("blue", "green"), size=(20, 14)):
+    """Noisy pictures of one colour per class, none of them square."""
+    random = np.random.default_rng(0)
+    for channel, name in enumerate(classes):
+        (folder / name).mkdir(parents=True)
+        for i in range(per_class):
+            pixels = random.integers(0, 90, (*size, 3))
+            pixels[..., channel] += 150
+            Image.fromarray(pixels.astype("uint8")).save(folder / name / f"{i}.png")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder with a finished conditional run; one grey and one broken picture lie among the others."""
+    home = tmp_path_factory.mktemp("home")
+    photos = paint(home / "photos")
+    Image.new("L", (30, 30), 90).save(photos / "green" / "grey.png")
+    (photos / "green" / "text.png").write_text("not a picture")
+    before = os.getcwd()
+    os.chdir(home)
+    try:
+        status = app("train", "--data", "photos", "--conditional", "--run", "run", *TINY)
+    finally:
+        os.chdir(before)
+    assert status == 0
+    return home
+
+
+@pytest.fixture
+def home(trained, monkeypatch):
+    monkeypatch.chdir(trained)
+    return trained
+
+
+def test_run_folder(home):
+    run = home / "run"
+    files = {path.name for path in run.iterdir()}
+    assert {"config.json", "metrics.json", "history.csv", "model.keras", "labels.txt", "checkpoints", "plots"} <= files
+    metrics = json.loads((run / "metrics.json").read_text())["held_back"]
+    assert {"fid", "kid", "inception_score", "nearest_training_picture"} <= set(metrics)
+    assert all(np.isfinite(value) for value in metrics.values())
+    assert {path.name for path in (run / "plots" / "progress").iterdir()} == {"step-000002.png", "step-000004.png"}
+    assert {"samples.png", "nearest.png", "training_curves.png"} <= {path.name for path in (run / "plots").iterdir()}
+    header = (run / "history.csv").read_text().splitlines()[0]
+    assert "val_fid" in header
+    assert "diversity" in header
+
+
+def test_export_makes_what_generate_writes(home):
+    import tensorflow as tf
+
+    assert app("generate", "--run", "run", "--count", "3", "--seed", "7", "--label", "green") == 0
+    written = [np.array(Image.open(home / "run" / "generated" / "seed-7" / f"{i:05}.png")) for i in range(3)]
+    served = tf.saved_model.load(str(home / "saved_models" / APPLICATION / "1"))
+    seeds = {"seed": tf.constant([7, 8], tf.int64), "count": tf.constant([3, 1]), "classes": tf.constant(["green"] * 2)}
+    out = served.signatures["sample"](**seeds)
+    assert out["images"].shape == (2, 3, 8, 8, 3)
+    for i in range(3):
+        np.testing.assert_array_equal(tf.io.decode_png(out["image_bytes"][0, i]), written[i])
+    assert [len(x) > 0 for x in out["image_bytes"][1].numpy()] == [True, False, False]
+    latent = {"latent": tf.zeros((2, 4)), "classes": tf.constant(["blue", "green"])}
+    made = served.signatures["serving_default"](**latent)
+    assert made["images"].shape == (2, 8, 8, 3)
+    png = tf.io.decode_png(made["image_bytes"][0])
+    np.testing.assert_allclose(tf.cast(png, tf.float32), made["images"][0], atol=0.51)
+    scored = served.signatures["score"](image_bytes=made["image_bytes"], classes=latent["classes"])
+    assert scored["scores"].shape == (2,)
+    with pytest.raises(tf.errors.InvalidArgumentError, match="must be among blue, green"):
+        served.signatures["serving_default"](latent=tf.zeros((1, 4)), classes=tf.constant(["red"]))
+
+
+def test_interpolate_and_project(home, capfd):
+    assert app("interpolate", "--run", "run", "--first", "3", "--last", "4", "--frames", "5") == 0
+    with Image.open(home / "run" / "plots" / "interpolation-3-4.gif") as gif:
+        assert gif.n_frames == 8  # there and back
+    assert app("generate", "--run", "run", "--count", "1", "--seed", "5", "--label", "blue", "--output", "out") == 0
+    assert app("project", "--run", "run", "--image", "out/00000.png", "--steps", "60") == 0
+    printed = capfd.readouterr().out
+    assert "off by" in printed
+    found = np.array(Image.open(home / "run" / "plots" / "projected-00000.png"), "float64")
+    given = np.array(Image.open(home / "out" / "00000.png"), "float64")
+    start = np.array(Image.open(home / "run" / "generated" / "seed-7" / "00000.png"), "float64")
+    assert np.abs(found - given).mean() < max(3, 0.5 * np.abs(start - given).mean())
+
+
+def test_evaluate_on_other_pictures(home):
+    assert app("evaluate", "--run", "run", "--data", "photos/blue", "--count", "20") == 2  # twelve are too few
+    paint(home / "others", per_class=10)
+    assert app("evaluate", "--run", "run", "--data", "others", "--count", "20") == 0
+    metrics = json.loads((home / "run" / "metrics.json").read_text())
+    assert metrics["others"]["pictures"] == 20
+    assert "held_back" in metrics
+
+
+def test_slerp_keeps_the_length():
+    a, b = np.array([3.0, 0.0]), np.array([0.0, 3.0])
+    way = slerp(a, b, np.linspace(0, 1, 5))
+    np.testing.assert_allclose(np.linalg.norm(way, axis=1), 3)
+    np.testing.assert_allclose(way[[0, -1]], [a, b], atol=1e-12)
+    np.testing.assert_allclose(slerp(a, a, np.array([0.3])), [a])
+
+
+@pytest.mark.parametrize(
+    ("data", "arguments", "message"),
+    [
+        ("few", (), "has 15 readable pictures, too few to learn from: give 16 at least"),
+        ("photos", ("--size", "48"), "give a power of two"),
+        ("lonely", ("--conditional",), "class 'red' of lonely has one picture"),
+        ("nowhere", (), "no such file or folder"),
+        ("photos", ("--objective", "wasserstein_gp", "--normalization", "batch"), "choose layer"),
+        ("photos", ("--objective", "wasserstein", "--label-smoothing", "0.1"), "no labels to smooth"),
+        ("photos", ("--augmentation", "blur"), "unknown differentiable augmentation 'blur'"),
+        ("photos", ("--steps", "0"), "--steps is 0"),
+    ],
+    ids=["few", "size", "one picture", "missing", "batch norm", "smoothing", "augmentation", "steps"],
+)
+def test_bad_input_is_one_line(home, capfd, data, arguments, message):
+    if data == "few" and not (home / "few").exists():
+        paint(home / "few", per_class=15, classes=("blue",))
+    if data == "lonely" and not (home / "lonely").exists():
+        paint(home / "lonely")
+        paint(home / "lonely", per_class=1, classes=("red",))
+    assert app("train", "--data", data, *arguments, "--run", "refused") == 2
+    error = capfd.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: ")
+    assert message in error
+    assert not (home / "refused").exists()
+
+
+def test_broken_picture_is_fatal_with_strict(home, capfd):
+    assert app("train", "--data", "photos", "--strict", "--run", "refused") == 2
+    assert "text.png: not a picture" in capfd.readouterr().err
+
+
+def test_resume_with_another_architecture_is_refused(home, capfd):
+    assert app("train", "--run", "run", "--resume", "--width", "0.5") == 2
+    assert "--width is 0.5, but the run in run was started with 0.03" in capfd.readouterr().err
+
+
+def test_label_that_was_not_learned(home, capfd):
+    assert app("generate", "--run", "run", "--label", "red") == 2
+    assert "the run has blue, green" in capfd.readouterr().err
