@@ -7,7 +7,7 @@ import dataclasses
 import json
 import sys
 import zipfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -149,8 +149,8 @@ class Export(Look):
 # Data
 
 
-def read_photo(name: str, flag: str, size: float) -> Picture:
-    """The picture that an option names, checked for the size that it will have.
+def read_photo(name: str, flag: str, size: float | None = None) -> Picture:
+    """The picture that an option names, checked for the size that it will have, if that is not its own.
 
     Raises:
         UserError: if it can't be read, or is too small or too narrow.
@@ -173,7 +173,7 @@ def read_photo(name: str, flag: str, size: float) -> Picture:
     height, width = picture.pixels.shape[:2]
     if min(height, width) < SMALLEST:
         raise UserError(f"{name} has {width}x{height} pixels; give a picture of {SMALLEST} or more a side")
-    shorter = min(fitted((height, width), size))
+    shorter = min(fitted((height, width), size)) if size else SMALLEST_WORKED
     if shorter < SMALLEST_WORKED:
         raise UserError(
             f"{name} has {width}x{height} pixels, so at --size {size:g} only {shorter} on its shorter side, and "
@@ -455,10 +455,12 @@ def train(options: Train) -> None:
     check_look(options)
     cli.check_positive(options, "image_size", "batch_size", "epochs", "learning_rate", "width")
     from keras_dl import training
-    from keras_dl.training.replicas import is_chief
+    from keras_dl.training.replicas import is_chief, worker_count
 
     strategy = training.make_strategy(options.strategy)
     chief = is_chief(strategy)
+    if worker_count(strategy) > 1 and (options.run is None or options.weights == "auto"):
+        raise UserError("several workers must start alike: name the run folder with --run, and the net's --weights")
     with contextlib.redirect_stdout(sys.stdout if chief else None):
         style = read_photo(options.style, "style", options.image_size * options.style_scale)
         seen, unseen = read_training_photos(options.data, options.image_size, options.seed)
@@ -549,7 +551,7 @@ def draw_example(model: keras.Model, style: np.ndarray, folder: Path) -> None:
     from keras_dl.data.samples.photos import photograph
 
     photo = photograph()
-    styled = apply_network(model.network, photo)
+    styled = compiled_network(model.network)(photo)
     plots.style_sheet(photo, [style], styled, "One pass of the network", path=folder / "plots" / "sheet.png")
     plots.training_curves(folder / "history.csv", path=folder / "plots" / "training_curves.png")
 
@@ -570,12 +572,13 @@ def evaluate(options: Evaluate) -> None:
     model = load_network(folder)
     photos = {str(path): read_photo(str(path), "pictures", options.size).pixels for path in options.pictures}
     photos = photos or {"a part of the built-in photograph that was not trained on": held_out().astype("float32")}
+    styled = compiled_network(model.network)
     measured = {}
     for name, pixels in photos.items():
         image = resize(pixels, fitted(pixels.shape, options.size))
         targets = {"content": model.describe(image)["content"], "style": dict(model.targets)}
         losses = make_losses(model.describe, targets, model.loss_weights, model.layer_weights)
-        one_pass = float(losses(resize(apply_network(model.network, image[0].numpy()), image.shape[1:3]))["total"])
+        one_pass = float(losses(resize(styled(image[0].numpy()), image.shape[1:3]))["total"])
         totals: list[float] = []
         by_lbfgs(losses, image, options.steps, 0.0, lambda _, __, values, t=totals: t.append(float(values["total"])))
         measured[name] = {"one_pass": one_pass, f"optimised_{options.steps}_steps": float(np.min(totals))}
@@ -605,13 +608,15 @@ def load_network(folder: Path) -> keras.Model:
         raise UserError(f"can't load {folder / 'model.keras'} ({str(error).splitlines()[0]}); train again") from error
 
 
-def apply_network(network: keras.Model, pixels: np.ndarray) -> np.ndarray:
-    """A picture `(height, width, 3)` in [0, 255] in the network's style: one pass."""
+def compiled_network(network: keras.Model) -> Callable[[np.ndarray], np.ndarray]:
+    """A function from a picture `(height, width, 3)` in [0, 255] to the same in the network's style: one pass."""
     import tensorflow as tf
 
     from keras_dl.generative.style_transform import restyle
 
-    return restyle(network, tf.constant(pixels, tf.float32)[None])[0].numpy()
+    any_size = [tf.TensorSpec((1, None, None, 3))]
+    styled = tf.function(lambda images: restyle(network, images), any_size, autograph=False)
+    return lambda pixels: styled(tf.constant(pixels, tf.float32)[None])[0].numpy()
 
 
 def predict(options: Predict) -> None:
@@ -629,12 +634,12 @@ def predict(options: Predict) -> None:
     output = options.output or folder / "predictions"
     files = [file for path in options.pictures for file in (find_pictures(path) if path.is_dir() else [path])]
     check_writable(output / "picture.png")
-    network = load_network(folder).network
+    paint = compiled_network(load_network(folder).network)
     taken: set[Path] = set()
     with Progress("painting pictures", len(files)) as progress:
         for file in files:
             try:
-                picture = read_photo(str(file), "pictures", options.size or float("inf"))
+                picture = read_photo(str(file), "pictures", options.size)
             except UserError as error:
                 print(f"skipped {error}")
                 continue
@@ -643,7 +648,7 @@ def predict(options: Predict) -> None:
             target = output / file.name
             with contextlib.suppress(UserError):
                 picture_format(target)
-            write_picture(target, apply_network(network, picture.pixels), picture.alpha)
+            write_picture(target, paint(picture.pixels), picture.alpha)
             taken.add(target)
             progress.advance()
     if not taken:
@@ -669,15 +674,22 @@ def export_optimisation(options: Export) -> Path:
     describe = create_describer(options)
     layer_weights = style_layer_weights(options, describe)
 
-    def paint_one(row: tuple[tf.Tensor, ...]) -> tf.Tensor:
-        content_bytes, style_bytes, steps, content_weight, style_weight = row
+    def paint_one(row: dict[str, tf.Tensor]) -> tf.Tensor:
+        content_bytes, style_bytes, steps, content_weight, style_weight = (row[name] for name in specs)
         content = decode_upright(content_bytes, options.size)[None]
         style = decode_upright(style_bytes, options.size * options.style_scale)[None]
         weights = {"content": content_weight, "style": style_weight, "variation": options.variation_weight}
         return encode_png(in_graph(describe, content, style, steps, weights, ADAM_RATE, layer_weights)[0])
 
-    def paint_all(**inputs: tf.Tensor) -> dict[str, tf.Tensor]:
-        rows = tuple(inputs[name] for name in specs)
+    def paint_all(
+        content_bytes: tf.Tensor,
+        style_bytes: tf.Tensor,
+        steps: tf.Tensor,
+        content_weight: tf.Tensor,
+        style_weight: tf.Tensor,
+    ) -> dict[str, tf.Tensor]:
+        columns = (content_bytes, style_bytes, steps, content_weight, style_weight)
+        rows = dict(zip(specs, columns, strict=True))
         return {"image_bytes": tf.map_fn(paint_one, rows, fn_output_signature=tf.string)}
 
     types = {"content_bytes": tf.string, "style_bytes": tf.string, "steps": tf.int32}

@@ -40,7 +40,7 @@ def enlarge(x: Any, filters: int, name: str) -> Any:
 @register(
     paper="Johnson et al. 2016, arXiv:1603.08155",
     task="style transfer",
-    parameters=424_899,
+    parameters=424_099,
     small={"width": 4},
 )
 def style_transform(
@@ -57,8 +57,8 @@ def style_transform(
         name: the model's name.
 
     Returns:
-        Images `(batch, height, width, 3)` to images of the same shape, both in [0, 255]. Reference count: 424,899
-        (1,679,235 at the paper's width).
+        Images `(batch, height, width, 3)` to images of the same shape, both in [0, 255]. Reference count: 424,099
+        (1,677,635 at the paper's width).
     """
     inputs = keras.Input(input_shape, name="images")
     x = layers.Rescaling(1 / 127.5, -1.0, name="preprocessing")(inputs)

@@ -13,6 +13,7 @@ import tensorflow as tf
 from keras_dl.generative.style import weighted_losses
 
 SMALLEST = 96  # pixels of the shorter side below which the pyramid does not go
+SMALLEST_MAP = 16  # pixels of which four poolings leave one
 BETAS, EPSILON = (0.9, 0.99), 1e-8
 LBFGS_SCALE = 1e6  # of the loss: makes the first step one of some levels of colour, and not of none
 
@@ -309,7 +310,9 @@ def in_graph(
     picture = content
     half = (steps + 1) // 2
     for divisor, count in ((2, half), (1, steps - half)):
-        small = [tf.image.resize(p, tf.maximum(tf.shape(p)[1:3] // divisor, 32), "area") for p in (content, style)]
+        small = [
+            tf.image.resize(p, tf.maximum(tf.shape(p)[1:3] // divisor, SMALLEST_MAP), "area") for p in (content, style)
+        ]
         targets = {"content": describe(small[0])["content"], "style": describe(small[1])["style"]}
         losses = make_losses(describe, targets, weights, layer_weights)
 
@@ -324,4 +327,4 @@ def in_graph(
         start = tf.clip_by_value(tf.image.resize(picture, tf.shape(small[0])[1:3], "bicubic"), 0, 255)
         (state,) = tf.while_loop(going, body, (Adam.start(start),), parallel_iterations=1)
         picture = state.picture
-    return picture
+    return tf.image.resize(picture, tf.shape(content)[1:3])

@@ -36,7 +36,7 @@ def test_photos_are_turned_upright(tmp_path, orientation):
     assert picture.pixels.shape == PIXELS.shape
     assert np.abs(picture.pixels - PIXELS).mean() < 3
     served = decode_upright(tf.constant(content)).numpy()
-    assert np.abs(served - picture.pixels).mean() < 1
+    assert np.abs(served - picture.pixels).mean() < 3  # decoders differ by a rounding of chroma
 
 
 @pytest.mark.parametrize(("options", "shape"), [({"longer": 48}, (32, 48, 3)), ({"largest": 30}, (20, 30, 3))])
