@@ -140,7 +140,8 @@ class TruncatedBackpropagation(keras.Model):
         ]
 
     def call(self, tokens: Any, training: bool = False) -> Any:
-        state = self.carried if training else zero_state(self.network, ops.shape(tokens)[0])
+        carried = [ops.convert_to_tensor(variable) for variable in self.carried]
+        state = carried if training else zero_state(self.network, ops.shape(tokens)[0])
         logits, *state = self.network([tokens, *state], training=training)
         if training:
             for variable, value in zip(self.carried, state, strict=True):
