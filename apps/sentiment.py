@@ -560,11 +560,11 @@ def draw_embedding(model: keras.Model, vocabulary: Vocabulary, reviews: ReviewSe
     rows = np.split(ids.flat_values.numpy(), ids.row_splits.numpy()[1:-1])
     counts = np.bincount(ids.flat_values.numpy(), minlength=len(vocabulary))
     ratios = log_count_ratios(rows, reviews.labels, len(reviews.class_names), len(vocabulary))
-    clear = np.abs(ratios).max(axis=1) * (counts >= min(3, counts[2:].max())) * (np.arange(len(vocabulary)) >= 2)
-    chosen = np.argsort(-clear, kind="stable")[: min(MAPPED_WORDS, len(vocabulary.tokens))]
+    clear = np.abs(ratios).max(axis=1) * (counts >= min(3, counts[2:].max()))
+    chosen = 2 + np.argsort(-clear[2:], kind="stable")[:MAPPED_WORDS]
     plots.word_map(
         np.asarray(model.get_layer("embedding").embeddings)[chosen],
-        [vocabulary.tokens[i - 2] for i in chosen if i >= 2],
+        [vocabulary.tokens[i - 2] for i in chosen],
         ratios[chosen].argmax(axis=1),
         reviews.class_names,
         path=pictures / "embedding.png",

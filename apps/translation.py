@@ -238,6 +238,8 @@ def settle(options: Train, pairs: Pairs) -> Train:
     options = dataclasses.replace(options, **decided)
     if options.copy_source and (options.model != "seq2seq_attention" or options.joint == "no"):
         raise UserError("--copy-source needs --model seq2seq_attention and --joint yes")
+    if not recurrent and options.width % options.heads:
+        raise UserError(f"--width {options.width} is not a multiple of --heads {options.heads}")
     if options.average and options.early_stopping:
         raise UserError("--early-stopping keeps the best weights, --average the averaged ones; choose one of them")
     return options
@@ -257,8 +259,6 @@ def create_translation_model(options: Train, source: Pieces, target: Pieces) -> 
         if options.model == "seq2seq_attention":
             arguments |= {"attention": options.attention, "copy": options.copy_source}
     else:
-        if options.width % options.heads:
-            raise UserError(f"--width {options.width} is not a multiple of --heads {options.heads}")
         arguments |= {"num_blocks": options.blocks, "width": options.width, "num_heads": options.heads}
         arguments |= {"hidden": 3 * options.width, "pre_norm": options.norm == "pre"}
     return keras_dl.create_model(options.model, **arguments)
@@ -275,16 +275,22 @@ def learn_vocabularies(options: Train, pairs: Pairs) -> tuple[Pieces, Pieces]:
     return source, target
 
 
+def load_vocabularies(options: Train, folder: Path) -> tuple[Pieces, Pieces]:
+    """What a run has learned with `learn_vocabularies`."""
+    from keras_dl.text.subwords import load_pieces
+
+    source = load_pieces(folder / "source_vocabulary.json")
+    return source, source if options.joint == "yes" else load_pieces(folder / "target_vocabulary.json")
+
+
 def load_translator(folder: Path) -> Translator:
     """The model of a run with its vocabularies."""
     from keras_dl import training
-    from keras_dl.text.subwords import load_pieces
     from keras_dl.text.translator import Translator
 
     trained = run.load_config(folder, Train)
-    source = load_pieces(folder / "source_vocabulary.json")
-    target = source if trained.joint == "yes" else load_pieces(folder / "target_vocabulary.json")
-    return Translator(training.load_model(folder / "model.keras"), source, target, trained.max_length)
+    model = training.load_model(folder / "model.keras")
+    return Translator(model, *load_vocabularies(trained, folder), trained.max_length)
 
 
 def search_of(options: Any, trained: Train, n_best: int = 1) -> Any:
@@ -315,7 +321,6 @@ def train(options: Train) -> None:
     import keras
 
     from keras_dl import training
-    from keras_dl.text.subwords import load_pieces
     from keras_dl.training.replicas import is_chief, worker_count
 
     strategy = training.make_strategy(options.strategy)
@@ -330,18 +335,19 @@ def train(options: Train) -> None:
         if options.resume:
             folder = options.run
             check_unchanged(parts, folder)
-            vocabularies = [load_pieces(folder / f"{side}_vocabulary.json") for side in ("source", "target")]
-            source, target = vocabularies[0], vocabularies[0 if options.joint == "yes" else 1]
+            source, target = load_vocabularies(options, folder)
         else:
             options = settle(options, pairs)
             source, target = learn_vocabularies(options, parts["train"])
+        encoded = {name: encode(parts[name], source, target, options.max_length) for name in ("train", "validation")}
+        if not options.resume:
             folder = run.new_run(APPLICATION, options.run) if chief else options.run
             if chief:
                 run.save_config(folder, options)
                 run.write_json(folder / "data.json", fingerprint(parts))
-                source.save(folder / "source_vocabulary.json")
-                target.save(folder / "target_vocabulary.json")
-        fit_translator(options, parts, source, target, folder, strategy)
+                for side, pieces in (("source", source), ("target", target)):
+                    pieces.save(folder / f"{side}_vocabulary.json")
+        fit_translator(options, encoded, parts["validation"], source, target, folder, strategy)
     if not chief:
         return
     translator = load_translator(folder)
@@ -379,7 +385,8 @@ def check_unchanged(parts: dict[str, Pairs], folder: Path) -> None:
 
 def fit_translator(
     options: Train,
-    parts: dict[str, Pairs],
+    encoded: dict[str, EncodedPairs],
+    validation: Pairs,
     source: Pieces,
     target: Pieces,
     folder: Path,
@@ -391,7 +398,8 @@ def fit_translator(
 
     Args:
         options: from `settle`.
-        parts: with `train` and `validation`.
+        encoded: `train` and `validation`, as token ids.
+        validation: those pairs as text.
         source: pieces of the source.
         target: pieces of the target.
         folder: the run folder.
@@ -405,10 +413,9 @@ def fit_translator(
     from keras_dl.text.translator import Search, Translator
 
     training.set_mixed_precision(options.mixed_precision)
-    encoded = encode(parts["train"], source, target, options.max_length)
-    steps = len(batch_ends(encoded.longest(), options.batch_tokens))
-    held_out = ordered_batches(encode(parts["validation"], source, target, options.max_length), options.batch_tokens)
-    watched = parts["validation"].subset(range(min(WATCHED, len(parts["validation"]))))
+    steps = len(batch_ends(encoded["train"].longest(), options.batch_tokens))
+    held_out = ordered_batches(encoded["validation"], options.batch_tokens)
+    watched = validation.subset(range(min(WATCHED, len(validation))))
 
     def build() -> keras.Model:
         model = create_translation_model(options, source, target)
@@ -451,7 +458,7 @@ def fit_translator(
 
     return training.fit(
         build,
-        lambda start_step: bucketed_stream(encoded, options.batch_tokens, options.seed, start_step),
+        lambda start_step: bucketed_stream(encoded["train"], options.batch_tokens, options.seed, start_step),
         run=folder,
         steps_per_epoch=steps,
         epochs=options.epochs,
@@ -577,6 +584,7 @@ def predict(options: Predict) -> None:
     if options.texts and options.file is not None:
         raise UserError("sentences and --file are two ways to name the input; leave one out")
     folder = run.find_run(APPLICATION, options.run)
+    print(f"run: {folder}", file=sys.stderr)  # standard output is for the translations alone
     search = search_of(options, run.load_config(folder, Train), options.n_best)
     if options.file is not None:
         texts = read_lines(options.file)

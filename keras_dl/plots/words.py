@@ -50,6 +50,7 @@ def deciding_words(texts: Sequence[DecidedText], title: str = TITLE) -> Figure:
     for text in texts:
         lines += [[(text.caption, np.nan)], *_lines(text), []]
     figure = Figure(figsize=(9.6, LINE * (len(lines) + 2)))
+    figure.set_layout_engine("none")
     axes = figure.add_axes((0.01, 0, 0.98, 1))
     bare(axes)
     axes.set(xlim=(0, WIDTH), ylim=(len(lines) + 0.5, -1.5))

@@ -44,8 +44,8 @@ def language_model(
         name: the model's name.
 
     Returns:
-        A list of ids `(batch, time)`, int32, and the state, `(batch, units)` once or twice per layer (`zero_state`
-        at the beginning), to a list of logits `(batch, time, vocabulary_size)` and the new state.
+        A list of tensors: ids `(batch, time)`, int32, and the state, `(batch, units)` once or twice per layer
+        (`zero_state` at the beginning), to a list of logits `(batch, time, vocabulary_size)` and the new state.
         Reference count: 5,655,312.
 
     Raises:
@@ -105,6 +105,7 @@ def continue_text(model: keras.Model, prompt: Any, length: int, temperature: flo
     Raises:
         ValueError: for a temperature that is not above 0.
     """
+    prompt = ops.convert_to_tensor(prompt, "int32")
     state = zero_state(model, prompt.shape[0])
     if prompt.shape[1] > 1:
         _, *state = model([prompt[:, :-1], *state], training=False)
@@ -140,7 +141,8 @@ class TruncatedBackpropagation(keras.Model):
         ]
 
     def call(self, tokens: Any, training: bool = False) -> Any:
-        state = self.carried if training else zero_state(self.network, ops.shape(tokens)[0])
+        carried = [ops.convert_to_tensor(variable) for variable in self.carried]
+        state = carried if training else zero_state(self.network, ops.shape(tokens)[0])
         logits, *state = self.network([tokens, *state], training=training)
         if training:
             for variable, value in zip(self.carried, state, strict=True):

@@ -29,7 +29,8 @@ LONGEST = 512  # learned positions where the length of the texts isn't fixed
 def encoder_block(x: Any, num_heads: int, units: int, dropout: float, reach: dict[str, Any], name: str) -> Any:
     """Section 3.1: attention, then a net of two layers at each word; each with a shortcut and layer normalisation."""
     width = x.shape[-1]
-    seen = MultiHeadAttention(num_heads, width // num_heads, dropout, name=f"{name}_attention", **reach)(x)
+    attention = MultiHeadAttention(num_heads, width // num_heads, dropout, name=f"{name}_attention", **reach)
+    seen, _ = attention(x, return_attention_scores=True)  # the scores are for `attention_maps`
     seen = layers.Dropout(dropout, name=f"{name}_dropout1")(seen)
     x = layers.LayerNormalization(epsilon=1e-6, name=f"{name}_norm1")(layers.Add(name=f"{name}_add1")([x, seen]))
     y = layers.Dense(units, activation="relu", name=f"{name}_dense1")(x)
@@ -153,7 +154,7 @@ def attention_maps(model: keras.Model) -> keras.Model:
     """A model with the same input that returns what each attention layer looks at.
 
     Args:
-        model: a functional model with `MultiHeadAttention` layers, e.g. a self-attention classifier.
+        model: a self-attention classifier or tagger.
 
     Returns:
         A `keras.Model` that shares the weights of `model`, to `{layer: (batch, heads, queries, keys)}`; rows sum
@@ -165,5 +166,5 @@ def attention_maps(model: keras.Model) -> keras.Model:
     attending = [layer for layer in model.layers if isinstance(layer, MultiHeadAttention)]
     if not attending:
         raise UserError(f"{model.name!r} has no attention layers to look into")
-    maps = {layer.name: layer(*keras.tree.flatten(layer.input), return_attention_scores=True)[1] for layer in attending}
+    maps = {layer.name: layer.output[1] for layer in attending}
     return keras.Model(model.input, maps, name="attention_maps")

@@ -1,0 +1,201 @@
+"""Reviews from the files that people have, and what is said of those that can't be read."""
+
+import json
+
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+
+from keras_dl.data import tfds as tfds_reader
+from keras_dl.data.reviews import read_reviews, read_texts
+from keras_dl.errors import UserError
+
+ROWS = [("good", "pos"), ("bad, really", "neg"), ('a "quoted"\nline', "pos"), ("不错", "neg")]
+CSV = 'review,label\ngood,pos\n"bad, really",neg\n"a ""quoted""\nline",pos\n不错,neg\n'
+
+
+def pairs(reviews):
+    return [(text, reviews.class_names[label]) for text, label in zip(reviews.texts, reviews.labels, strict=True)]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "note"),
+    [
+        ("r.csv", CSV.encode(), None),
+        ("r.csv", CSV.encode("utf-8-sig"), "read as UTF-8 (it begins"),
+        ("r.csv", CSV.encode("utf-16"), "read as UTF-16"),
+        ("r.csv", CSV.encode("gbk"), "read as GBK"),
+        ("r.csv", CSV.replace("\n", "\r\n").replace('quoted""\r\n', 'quoted""\n').encode(), None),
+        ("r.csv", 'label,review\npos,good\nneg,"bad, really"\npos,"a ""quoted""\nline"\nneg,不错\n'.encode(), None),
+        (
+            "r.tsv",
+            'text\tsentiment\ngood\tpos\nbad, really\tneg\n"a ""quoted""\nline"\tpos\n不错\tneg\n'.encode(),
+            None,
+        ),
+        (
+            "r.jsonl",
+            "\n".join(json.dumps({"text": text, "label": label}, ensure_ascii=False) for text, label in ROWS).encode(),
+            None,
+        ),
+    ],
+    ids=["utf-8", "bom", "utf-16", "gbk", "windows", "columns", "tsv", "jsonl"],
+)
+def test_tables(tmp_path, name, content, note):
+    (tmp_path / name).write_bytes(content)
+    reviews = read_reviews(str(tmp_path / name))
+    assert pairs(reviews) == ROWS
+    assert reviews.class_names == ("neg", "pos")
+    assert [note in line for line in reviews.notes] == ([True] if note else [])
+
+
+def test_latin_1_is_not_taken_for_chinese(tmp_path):
+    text = "text;label\nDéjà vu, très ennuyé à la fin;1\nÜberraschend schön und größer;0\n"
+    (tmp_path / "r.csv").write_bytes(text.encode("latin-1"))
+    reviews = read_reviews(str(tmp_path / "r.csv"))
+    assert reviews.texts == ("Déjà vu, très ennuyé à la fin", "Überraschend schön und größer")
+    assert "read as Latin-1" in reviews.notes[0]
+
+
+def test_a_few_damaged_bytes_leave_utf_8_alone(tmp_path):
+    whole = ("text,label\n" + "很好很好很好,1\n不好不好不好,0\n" * 20).encode()
+    (tmp_path / "r.csv").write_bytes(whole + b"cut " + "好".encode()[:2] + b",1\n")
+    reviews = read_reviews(str(tmp_path / "r.csv"))
+    assert reviews.texts[0] == "很好很好很好" and "1 damaged" in reviews.notes[0]
+
+
+def test_quotation_marks_in_a_tsv_may_be_plain(tmp_path):
+    (tmp_path / "r.tsv").write_text('text\tlabel\n"so called" film\t0\nsaid "no\t1\n')
+    assert read_reviews(str(tmp_path / "r.tsv")).texts == ('"so called" film', 'said "no')
+
+
+def test_empty_rows_are_left_out_and_counted(tmp_path):
+    (tmp_path / "r.csv").write_text("text,label\ngood,1\n,0\n  ,0\nbad,0\n\nno label,\n")
+    reviews = read_reviews(str(tmp_path / "r.csv"))
+    assert pairs(reviews) == [("good", "1"), ("bad", "0")]
+    assert list(reviews.notes) == ["left out 2 rows: empty text", "left out 1 row: text without a label"]
+
+
+def test_a_review_of_a_hundred_thousand_words(tmp_path):
+    (tmp_path / "r.csv").write_text(f"text,label\n{'word ' * 100_000},1\nshort,0\n")
+    assert len(read_reviews(str(tmp_path / "r.csv")).texts[0].split()) == 100_000
+
+
+def test_columns_by_name_and_numeric_labels(tmp_path):
+    rows = [f"{i},{'x' * i},{i % 10 + 1}" for i in range(1, 31)]
+    (tmp_path / "r.csv").write_text("\n".join(["id,Comment,Stars", *rows]))
+    reviews = read_reviews(str(tmp_path / "r.csv"))
+    assert reviews.class_names == tuple(str(i) for i in range(1, 11))
+    assert reviews.texts[3] == "xxxx"
+    given = read_reviews(str(tmp_path / "r.csv"), text_column="id", label_column="Stars")
+    assert given.texts[0] == "1"
+
+
+def test_folders(tmp_path):
+    for name, texts in {"pos": ["good", "fine\nlines"], "neg": ["bad"], "unsup": ["?"]}.items():
+        (tmp_path / "a" / name).mkdir(parents=True)
+        for i, text in enumerate(texts):
+            (tmp_path / "a" / name / f"{i}.txt").write_text(text)
+    reviews = read_reviews(str(tmp_path / "a"))
+    assert pairs(reviews) == [("bad", "neg"), ("good", "pos"), ("fine\nlines", "pos")]
+    assert "unsup" in reviews.notes[0]
+    for folder, names in {"b": ("r.pos", "r.neg"), "c": ("pos.txt", "neg.txt")}.items():
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / names[0]).write_text("good\u0085 one\nfine\n")
+        (tmp_path / folder / names[1]).write_text("bad\n")
+        expected = [("bad", "neg"), ("good\u0085 one", "pos"), ("fine", "pos")]
+        assert pairs(read_reviews(str(tmp_path / folder))) == expected
+    (tmp_path / "d").mkdir()
+    (tmp_path / "d" / "only.csv").write_text(CSV)
+    assert pairs(read_reviews(str(tmp_path / "d"))) == ROWS
+
+
+def test_tensorflow_datasets(monkeypatch):
+    monkeypatch.setattr(tfds_reader, "_network_answers", lambda: True)
+    with tfds.testing.mock_data(num_examples=9):
+        reviews = read_reviews("tfds:imdb_reviews")
+        expected = [
+            (example["text"].decode(), ("neg", "pos")[example["label"]])
+            for example in tfds.as_numpy(tfds.load("imdb_reviews", split="train"))
+        ]
+        assert pairs(reviews) == [(text.strip(), label) for text, label in expected]
+        with pytest.raises(UserError, match="has no text per example"):
+            read_reviews("tfds:mnist")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("r.csv", b"", "is empty"),
+        ("r.csv", b"text,label\n", "a header and no rows"),
+        ("r.csv", bytes(range(256)) * 10, "is a binary file"),
+        ("r.csv", b"words,verdict,note\ngood,1,2\n", "columns words, verdict, note"),
+        ("r.csv", b"text,label\ngood,1\n\"two\nlines\",0\nbad, really,0\n", "line 5 has 3 fields, the header has 2"),
+        ("r.csv", b"text,label\ngood,1\nbad\n", "line 3 has 1 fields"),
+        ("r.csv", b'text,label\n"never closed,1\n', "line 2: unexpected end of data"),
+        ("r.csv", b"text,label,text\ngood,1,x\n", "two columns 'text'"),
+        ("r.csv", b"text,label\n,1\n", "no row with both"),
+        ("r.csv", b"text,label\n" + b"".join(b"t,%d\n" % i for i in range(50)), "50 different labels"),
+        ("r.jsonl", b'{"text": "a", "label": 1}\n{"text": \n', "line 2 is no JSON"),
+        ("r.jsonl", b"[1]\n", "line 1 is no JSON object"),
+    ],
+    ids=[
+        "empty", "header", "binary", "columns", "many fields", "few fields", "quote", "twice", "all empty", "labels",
+        "json", "no object",
+    ],
+)  # fmt: skip
+def test_bad_tables_are_named(tmp_path, name, content, message):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError) as caught:
+        read_reviews(str(tmp_path / name))
+    assert message in str(caught.value) and str(tmp_path / name) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_bad_places_and_columns(tmp_path):
+    (tmp_path / "r.csv").write_text(CSV)
+    with pytest.raises(UserError, match=r"no column 'stars'; --label-column takes one of"):
+        read_reviews(str(tmp_path / "r.csv"), label_column="stars")
+    with pytest.raises(UserError, match="no such file or folder"):
+        read_reviews(str(tmp_path / "none"))
+    (tmp_path / "e").mkdir()
+    with pytest.raises(UserError, match="has no texts"):
+        read_reviews(str(tmp_path / "e"))
+    (tmp_path / "q.csv").write_text(CSV)
+    with pytest.raises(UserError, match=r"several tables \(q.csv, r.csv\)"):
+        read_reviews(str(tmp_path))
+
+
+def test_texts_without_labels(tmp_path):
+    (tmp_path / "t.txt").write_text("one\n\n two \n")
+    assert read_texts(tmp_path / "t.txt") == (["one", "two"], ("left out 1 row: empty text",))
+    (tmp_path / "t.csv").write_text("whatever\none\ntwo\n")
+    assert read_texts(tmp_path / "t.csv")[0] == ["one", "two"]
+    (tmp_path / "e.txt").write_text("\n\n")
+    with pytest.raises(UserError, match="has no text"):
+        read_texts(tmp_path / "e.txt")
+
+
+def test_sample_is_the_same_for_a_seed_and_balanced():
+    from keras_dl.data.samples.reviews import sample_reviews
+
+    texts, labels = sample_reviews(per_language=200, seed=3)
+    assert (texts, labels) == sample_reviews(per_language=200, seed=3)
+    assert texts != sample_reviews(per_language=200, seed=4)[0]
+    assert len(set(texts)) == 400 and labels.count("positive") == 200
+    assert sum(text.isascii() for text in texts) == 200
+
+
+def test_sample_is_hard_for_a_bag_of_words():
+    from keras_dl.text.bag_of_words import holds, tf_idf_predictions
+    from keras_dl.text.vocabulary import learn_vocabulary
+
+    reviews = read_reviews("builtin")
+    train, test = reviews.split((0.5, 0.5), seed=0)
+    vocabulary = learn_vocabulary(train.texts, ngram_width=2, min_count=1)
+    matrices = []
+    for part in (train, test):
+        ids = vocabulary.ragged(part.texts)["ngrams"]
+        rows = np.split(ids.flat_values.numpy(), ids.row_splits.numpy()[1:-1])
+        matrices.append(holds(rows, 1 + len(vocabulary.ngram_list)))
+    accuracy = np.mean(tf_idf_predictions(matrices[0], train.labels, matrices[1]) == test.labels)
+    assert 0.5 < accuracy < 0.75

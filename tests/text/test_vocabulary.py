@@ -1,0 +1,108 @@
+"""Raw strings to ids: split, folded, counted, cut, the same in Python and in a graph."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from keras_dl.errors import UserError
+from keras_dl.text.vocabulary import Vocabulary, learn_vocabulary, load_vocabulary, normalise
+
+
+def split(text, **options):
+    return [token.decode() for token in Vocabulary((), **options).split(tf.constant([text])).to_list()[0]]
+
+
+@pytest.mark.parametrize(
+    ("text", "tokens"),
+    [
+        (
+            "Ｎot  bad—it’s a 'well-made' film!!",
+            ["not", "bad", "—", "it's", "a", "'", "well-made", "'", "film", "!", "!"],
+        ),
+        ("这部电影Very好看，3.5分", ["这", "部", "电", "影", "very", "好", "看", ",", "3", ".", "5", "分"]),
+        ("don't -- can't\r\n\tx　y", ["don't", "--", "can't", "x", "y"]),
+        ("Ärger ÉTÉ Ωμέγα", ["ärger", "été", "ωμέγα"]),
+        ("😀😀", ["😀", "😀"]),
+        ("ひらがなカタカナ", list("ひらがなカタカナ")),
+        (" \n", []),
+        ("", []),
+    ],
+)
+def test_words(text, tokens):
+    assert split(text) == tokens
+
+
+def test_characters_and_case():
+    assert split("A b，c", unit="characters") == ["a", "b", ",", "c"]
+    assert split("Very Good", lower=False) == ["Very", "Good"]
+
+
+def test_subwords_join_to_the_text():
+    texts = ["the acting was charming", "the plot was dull and the acting was dull", "charming plot"] * 20
+    vocabulary = learn_vocabulary(texts, unit="subwords", size=40, min_count=1)
+    pieces = [piece.decode() for piece in vocabulary.split(tf.constant(["the dull plot"])).to_list()[0]]
+    assert "".join(pieces).replace("▁", " ").strip() == "the dull plot"
+    assert len(pieces) > 1 and len(vocabulary) <= 42
+
+
+def test_full_width_forms_are_those_of_unicode():
+    import unicodedata
+
+    wide = "".join(map(chr, range(0xFF01, 0xFF5F)))
+    found = normalise(tf.constant([wide]), lower=False).numpy()[0].decode()
+    assert found == unicodedata.normalize("NFKC", wide)
+
+
+def test_bytes_that_are_no_text_become_unknown():
+    vocabulary = Vocabulary(["good"])
+    assert vocabulary(tf.constant([b"\xff\xfe good"]))["tokens"].numpy().tolist()[0][-1] == 2
+
+
+def test_ids_by_frequency_with_a_cut():
+    vocabulary = learn_vocabulary(["b a b", "a b c", "a b c d"], min_count=2)
+    assert vocabulary.tokens == ["b", "a", "c"] and len(vocabulary) == 5
+    assert vocabulary(tf.constant(["a d b", "c"]))["tokens"].numpy().tolist() == [[3, 1, 2], [4, 0, 0]]
+    assert learn_vocabulary(["b a b", "a b c"], size=3, min_count=1).tokens == ["b"]
+    with pytest.raises(UserError, match="no word occurs 2 times in the 2 training texts"):
+        learn_vocabulary(["one", "two"], min_count=2)
+
+
+def test_ngrams_are_numbered_from_one_and_unknown_ones_left_out():
+    vocabulary = learn_vocabulary(["not bad", "not bad at all"], ngram_width=2, min_count=2)
+    assert vocabulary.ngram_list == ["bad", "not", "not bad"]
+    inputs = vocabulary(tf.constant(["bad not", "not bad !", "", "new"]))
+    assert [set(row) - {0} for row in inputs["ngrams"].numpy().tolist()] == [{1, 2}, {1, 2, 3}, set(), set()]
+
+
+def test_long_texts_lose_their_middle():
+    vocabulary = Vocabulary(list("abcdefgh"), max_tokens=5, ngrams=["d", "e f"], ngram_width=2)
+    inputs = vocabulary(tf.constant(["a b c d e f g h", "a b c d e", "a b c d e f", "a"]))
+    assert inputs["tokens"].numpy().tolist() == [
+        [2, 3, 7, 8, 9],
+        [2, 3, 4, 5, 6],
+        [2, 3, 5, 6, 7],
+        [2, 0, 0, 0, 0],
+    ]
+    assert set(inputs["ngrams"].numpy()[0]) == {1, 2}
+
+
+def test_empty_text_is_one_step_of_padding():
+    vocabulary = Vocabulary(["good"], ngrams=["good"], ngram_width=1)
+    assert {name: ids.numpy().tolist() for name, ids in vocabulary(tf.constant(["", "  "])).items()} == {
+        "tokens": [[0], [0]],
+        "ngrams": [[0], [0]],
+    }
+
+
+@pytest.mark.parametrize("unit", ["words", "subwords"])
+def test_saved_and_loaded_and_in_a_graph(tmp_path, unit):
+    texts = ["not bad at all", "bad , bad , bad film", "很好 很好 , not bad film at all"] * 10
+    vocabulary = learn_vocabulary(texts, unit=unit, size=60, ngram_width=2, max_tokens=4)
+    vocabulary.save(tmp_path)
+    loaded = load_vocabulary(tmp_path)
+    graph = tf.function(loaded.__call__, input_signature=[tf.TensorSpec([None], tf.string)])
+    for name, ids in vocabulary(tf.constant(texts[:3])).items():
+        np.testing.assert_array_equal(ids, graph(tf.constant(texts[:3]))[name])
+    (tmp_path / "vocabulary.json").unlink()
+    with pytest.raises(UserError, match="can't read the vocabulary"):
+        load_vocabulary(tmp_path)
