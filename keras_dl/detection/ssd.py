@@ -37,21 +37,30 @@ class Ssd(Detector):
         inputs: the input tensor.
         outputs: `(batch, boxes, 4 + 1 + num_classes)`.
         name: the model's name.
-        scales: sizes of the default boxes in pixels, one for each map and one beyond.
+        anchors: for each map the default boxes' `(width, height)` in pixels.
+        strides: for each map, pixels a side of its cells.
         **kwargs: as in `Detector`.
     """
 
     backbone = "vgg16"
 
     def __init__(
-        self, inputs: Any, outputs: Any, name: str | None = None, *, scales: Sequence[float], **kwargs: Any
+        self,
+        inputs: Any,
+        outputs: Any,
+        name: str | None = None,
+        *,
+        anchors: Sequence[Sequence[tuple[float, float]]],
+        strides: Sequence[int],
+        **kwargs: Any,
     ) -> None:
         super().__init__(inputs, outputs, name=name, **kwargs)
-        self.scales = tuple(scales)
+        self.anchors = tuple(tuple((float(w), float(h)) for w, h in sizes) for sizes in anchors)
+        self.strides = tuple(strides)
 
     def default_boxes(self) -> Any:
         """`(boxes, 4)`, corners in pixels."""
-        return pyramid_anchors(SIDE, SIDE, STRIDES, default_sizes(self.scales))
+        return pyramid_anchors(*self.inputs[0].shape[1:3], self.strides, self.anchors)
 
     def decode(self, outputs: Any) -> tuple[Any, Any]:
         outputs = ops.cast(outputs, "float32")
@@ -80,7 +89,7 @@ class Ssd(Detector):
         return (ops.sum(as_object, axis=1) + negatives + localisation) / ops.maximum(positives, 1.0)
 
     def get_config(self) -> dict[str, Any]:
-        return {**super().get_config(), "scales": self.scales}
+        return {**super().get_config(), "anchors": self.anchors, "strides": self.strides}
 
 
 def default_sizes(scales: Sequence[float]) -> list[list[tuple[float, float]]]:
@@ -176,7 +185,7 @@ def ssd300(
     def filters(n: int) -> int:
         return int(n * width)
 
-    maps = []
+    maps, anchors = [], default_sizes(scales)
     x = preprocess(inputs, "caffe") if include_preprocessing else inputs
     for block, (n, convolutions) in enumerate(zip(WIDTHS, VARIANTS["vgg16"], strict=True), 1):
         for i in range(1, convolutions + 1):
@@ -196,9 +205,9 @@ def ssd300(
         x = conv(x, filters(n), 3, f"conv{i}_2", padding="valid", strides=2 if i < 10 else 1)
         maps.append(x)
     rows = []
-    for i, (x, sizes) in enumerate(zip(maps, default_sizes(scales), strict=True), 1):
+    for i, (x, sizes) in enumerate(zip(maps, anchors, strict=True), 1):
         offsets = head(x, len(sizes), 4, f"offsets{i}")
         classes = head(x, len(sizes), 1 + num_classes, f"classes{i}")
         rows.append(layers.Concatenate(dtype="float32", name=f"map{i}")([offsets, classes]))
     x = layers.Concatenate(axis=1, dtype="float32", name="boxes")(rows)
-    return Ssd(inputs, x, name or "ssd300", num_classes=num_classes, scales=scales, stride=SIDE)
+    return Ssd(inputs, x, name or "ssd300", num_classes=num_classes, anchors=anchors, strides=STRIDES, stride=SIDE)
