@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     Found = list[dict[str, np.ndarray]]
 
 APPLICATION = "yolo_detection"
-BUILTIN_EPOCHS, EPOCHS = 24, 100
+BUILTIN_EPOCHS, EPOCHS = 8, 100
 BUILTIN_SIZE, SIZE = 96, 416
 MOST = 100  # detections per picture, as COCO scores them
 SCORED = (0.001, 0.6)  # score and IoU threshold when precision is measured at every recall
@@ -35,7 +35,7 @@ SHOWN = (0.4, 0.5)  # the same when boxes are shown to people
 BATCH = 16  # pictures at a time outside training
 GALLERY = 12
 SAMPLES = 8
-VALIDATION_SHARE = 8  # one picture per so many training pictures is measured after each epoch
+VALIDATION_SHARE = 16  # one picture per so many training pictures is measured after each epoch
 
 
 # Configuration
@@ -59,7 +59,7 @@ class Train(cli.TrainingOptions):
     anchors: Literal["auto", "paper"] = "auto"
     """auto: from the user's own boxes by k-means, for models that have anchors. paper: the model's own."""
     epochs: int | None = None
-    """Passes over the training part. By default 100, for the built-in scenes 24."""
+    """Passes over the training part. By default 100, for the built-in scenes 8."""
     batch_size: int = 16
     """Pictures per step, over all replicas."""
     optimizer: Literal["sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw"] = "adamw"
@@ -80,7 +80,7 @@ class Train(cli.TrainingOptions):
     """Every ten steps another picture size, at most by this share smaller or larger."""
     augment: str = "auto"
     """none, light (mirror,scale,colour), strong (these and mosaic), or any of mirror,flip,scale,colour,mosaic,mixup.
-    auto is strong; for the built-in digits, which mirrored are none, it is scale,colour,mosaic."""
+    auto is strong; for the built-in digits, which mirrored are none, it is scale=0.3,colour."""
     export: bool = True
     """Write a SavedModel at the end."""
 
@@ -221,7 +221,7 @@ def settle(options: Train, train_part: BoxSet) -> tuple[Train, tuple[int, int]]:
     Call it before the seed and the precision are set: looking at shapes clears Keras' session.
 
     Raises:
-        UserError: for options that don't go together.
+        UserError: for options that don't go together, or weights that can't be had.
     """
     from keras_dl.data.box_augment import BoxAugmentation
     from keras_dl.registry import model_info
@@ -232,7 +232,7 @@ def settle(options: Train, train_part: BoxSet) -> tuple[Train, tuple[int, int]]:
     builtin = options.data == "builtin"
     augment = options.augment
     if augment == "auto":
-        augment = "scale,colour,mosaic" if builtin else "strong"
+        augment = "scale=0.3,colour" if builtin else "strong"
     BoxAugmentation.parse(augment)
     if not 0 <= options.multi_scale <= 0.5:
         raise UserError(f"--multi-scale is {options.multi_scale}; give a share from 0 to 0.5")
@@ -241,6 +241,8 @@ def settle(options: Train, train_part: BoxSet) -> tuple[Train, tuple[int, int]]:
         raise UserError(f"--multi-scale: {options.model} takes pictures of one size alone; leave it out")
     image_size = side or options.image_size or (BUILTIN_SIZE if builtin else SIZE)
     size = (side, side) if side else net_size(image_size, train_part, stride)
+    if options.weights not in ("auto", "none"):
+        load_pretrained(create_detector(options.model, size, len(train_part.class_names)), options.weights)
     epochs = options.epochs or (BUILTIN_EPOCHS if builtin else EPOCHS)
     return dataclasses.replace(options, image_size=image_size, epochs=epochs, augment=augment), size
 
