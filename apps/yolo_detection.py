@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     Found = list[dict[str, np.ndarray]]
 
 APPLICATION = "yolo_detection"
-BUILTIN_EPOCHS, EPOCHS = 24, 100
+BUILTIN_EPOCHS, EPOCHS = 8, 100
 BUILTIN_SIZE, SIZE = 96, 416
 MOST = 100  # detections per picture, as COCO scores them
 SCORED = (0.001, 0.6)  # score and IoU threshold when precision is measured at every recall
@@ -35,7 +35,7 @@ SHOWN = (0.4, 0.5)  # the same when boxes are shown to people
 BATCH = 16  # pictures at a time outside training
 GALLERY = 12
 SAMPLES = 8
-VALIDATION_SHARE = 8  # one picture per so many training pictures is measured after each epoch
+VALIDATION_SHARE = 16  # one picture per so many training pictures is measured after each epoch
 
 
 # Configuration
@@ -59,7 +59,7 @@ class Train(cli.TrainingOptions):
     anchors: Literal["auto", "paper"] = "auto"
     """auto: from the user's own boxes by k-means, for models that have anchors. paper: the model's own."""
     epochs: int | None = None
-    """Passes over the training part. By default 100, for the built-in scenes 24."""
+    """Passes over the training part. By default 100, for the built-in scenes 8."""
     batch_size: int = 16
     """Pictures per step, over all replicas."""
     optimizer: Literal["sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw"] = "adamw"
@@ -80,7 +80,7 @@ class Train(cli.TrainingOptions):
     """Every ten steps another picture size, at most by this share smaller or larger."""
     augment: str = "auto"
     """none, light (mirror,scale,colour), strong (these and mosaic), or any of mirror,flip,scale,colour,mosaic,mixup.
-    auto is strong; for the built-in digits, which mirrored are none, it is scale,colour,mosaic."""
+    auto is strong; for the built-in digits, which mirrored are none, it is scale=0.3,colour."""
     export: bool = True
     """Write a SavedModel at the end."""
 
@@ -151,23 +151,28 @@ def align_classes(box_set: BoxSet, class_names: tuple[str, ...]) -> BoxSet:
 # Model
 
 
-def takes_any_size(name: str) -> bool:
-    """Whether the detector's pictures may have any sides that are multiples of its stride."""
+def sides_of(name: str, image_size: int | None) -> tuple[int, int | None]:
+    """What the sides of a detector's pictures are multiples of, and the side of one that takes squares of one size.
+
+    Raises:
+        UserError: if it doesn't take squares of `image_size`.
+    """
     import keras
 
     import keras_dl
 
-    try:
-        with keras.StatelessScope(initialize_variables=False):
-            keras_dl.create_model(name, input_shape=(None, None, 3))
-    except ValueError:
-        return False
-    finally:
-        keras.utils.clear_session(free_memory=False)
-    return True
+    with keras.StatelessScope(initialize_variables=False):
+        try:
+            model = keras_dl.create_model(name, input_shape=(None, None, 3))
+        except (ValueError, TypeError):
+            given = {} if image_size is None else {"input_shape": (image_size, image_size, 3)}
+            model = keras_dl.create_model(name, **given)
+    stride, side = model.stride, model.input_shape[1]
+    keras.utils.clear_session(free_memory=False)
+    return stride, side
 
 
-def net_size(image_size: int, box_set: BoxSet, stride: int = 32) -> tuple[int, int]:
+def net_size(image_size: int, box_set: BoxSet, stride: int) -> tuple[int, int]:
     """Height and width of the network's pictures: as most of the user's are, in multiples of the stride."""
     import numpy as np
 
@@ -210,13 +215,13 @@ def create_detector(
     return keras_dl.create_model(name, input_shape=(*size, 3), num_classes=num_classes, **given)
 
 
-def settle(options: Train, train_part: BoxSet) -> Train:
-    """The options with every `auto` and default decided.
+def settle(options: Train, train_part: BoxSet) -> tuple[Train, tuple[int, int]]:
+    """The options with every `auto` and default decided, and height and width of the network's pictures.
 
     Call it before the seed and the precision are set: looking at shapes clears Keras' session.
 
     Raises:
-        UserError: for options that don't go together.
+        UserError: for options that don't go together, or weights that can't be had.
     """
     from keras_dl.data.box_augment import BoxAugmentation
     from keras_dl.registry import model_info
@@ -227,29 +232,19 @@ def settle(options: Train, train_part: BoxSet) -> Train:
     builtin = options.data == "builtin"
     augment = options.augment
     if augment == "auto":
-        augment = "scale,colour,mosaic" if builtin else "strong"
+        augment = "scale=0.3,colour" if builtin else "strong"
     BoxAugmentation.parse(augment)
     if not 0 <= options.multi_scale <= 0.5:
         raise UserError(f"--multi-scale is {options.multi_scale}; give a share from 0 to 0.5")
-    size, epochs = options.image_size, options.epochs
-    if takes_any_size(options.model):
-        size = size or (BUILTIN_SIZE if builtin else SIZE)
-    else:
-        default = inspect.signature(info.builder).parameters["input_shape"].default
-        if size not in (None, default[0]):
-            raise UserError(f"--image-size {size}: {options.model} takes {default[0]} pixels alone; leave it out")
-        if options.multi_scale:
-            raise UserError(f"--multi-scale: {options.model} takes pictures of one size alone; leave it out")
-        size = default[0]
-    epochs = epochs or (BUILTIN_EPOCHS if builtin else EPOCHS)
-    return dataclasses.replace(options, image_size=size, epochs=epochs, augment=augment)
-
-
-def size_of(options: Train, train_part: BoxSet) -> tuple[int, int]:
-    """Height and width of the network's pictures under settled options."""
-    if options.image_size % 32:
-        return options.image_size, options.image_size
-    return net_size(options.image_size, train_part)
+    stride, side = sides_of(options.model, options.image_size)
+    if side is not None and options.multi_scale:
+        raise UserError(f"--multi-scale: {options.model} takes pictures of one size alone; leave it out")
+    image_size = side or options.image_size or (BUILTIN_SIZE if builtin else SIZE)
+    size = (side, side) if side else net_size(image_size, train_part, stride)
+    if options.weights not in ("auto", "none"):
+        load_pretrained(create_detector(options.model, size, len(train_part.class_names)), options.weights)
+    epochs = options.epochs or (BUILTIN_EPOCHS if builtin else EPOCHS)
+    return dataclasses.replace(options, image_size=image_size, epochs=epochs, augment=augment), size
 
 
 def load_pretrained(model: keras.Model, weights: str) -> str:
@@ -288,17 +283,17 @@ def train(options: Train) -> None:
     with contextlib.redirect_stdout(sys.stdout if chief else None):
         box_set = read_data(options.data, options.class_names, options.strict, options.seed)
         parts = box_set.split(options.seed)
+        options, size = settle(options, parts["train"])
         if options.resume:
             run.check_fingerprint(options.run, box_set.names, box_set.source)
             folder = options.run
         else:
-            options = settle(options, parts["train"])
             folder = run.new_run(APPLICATION, options.run) if chief else options.run
             if chief:
                 run.save_config(folder, options)
                 run.write_text(folder / "labels.txt", "\n".join(box_set.class_names) + "\n")
                 run.save_fingerprint(folder, box_set.names)
-        fit_detector(options, parts["train"], parts["validation"], folder, strategy)
+        fit_detector(options, size, parts["train"], parts["validation"], folder, strategy)
     if not chief:
         return
     # Loaded anew, since a model of several workers predicts on all of them or not at all.
@@ -317,6 +312,7 @@ def train(options: Train) -> None:
 
 def fit_detector(
     options: Train,
+    size: tuple[int, int],
     train_part: BoxSet,
     validation_part: BoxSet,
     folder: Path,
@@ -327,6 +323,7 @@ def fit_detector(
 
     Args:
         options: from `settle`.
+        size: from `settle` too.
         train_part: pictures to learn from.
         validation_part: some of them are measured after each epoch.
         folder: the run folder.
@@ -339,7 +336,6 @@ def fit_detector(
     from keras_dl.data.box_pipeline import box_training_stream
     from keras_dl.training.replicas import is_chief, worker_count
 
-    size = size_of(options, train_part)
     anchors = own_anchors(options.model, train_part, size, options.seed) if options.anchors == "auto" else None
     keras.utils.set_random_seed(options.seed)
     training.set_mixed_precision(options.mixed_precision)
@@ -349,7 +345,7 @@ def fit_detector(
     def build() -> keras.Model:
         trained_size = (None, None) if options.multi_scale else size
         model = create_detector(options.model, trained_size, len(train_part.class_names), anchors)
-        weights = "none" if options.resume else load_pretrained(model, options.weights)
+        weights = load_pretrained(model, options.weights)
         rate = training.make_schedule(
             options.schedule,
             options.learning_rate,

@@ -30,6 +30,8 @@ def read_boxes(source: str | Path, *, class_names: Path | None = None, strict: b
     text = str(source)
     names = read_class_names(class_names) if class_names is not None else None
     if text == BUILTIN:
+        if names:
+            raise UserError(f"{class_names}: the built-in scenes have names of their own; leave out --class-names")
         from keras_dl.data.samples.scenes import scene_box_set
 
         return scene_box_set(seed)

@@ -9,8 +9,9 @@ import numpy as np
 
 from keras_dl.data.box_set import Annotation
 from keras_dl.data.picture_index import PictureIndex, part_of_path
+from keras_dl.errors import UserError
 
-_LISTS = {"train": ("train", "trainval"), "validation": ("val",), "test": ("test",)}
+_LISTS = {"trainval": "train", "train": "train", "val": "validation", "test": "test"}  # a later one counts
 
 
 def find_voc(root: Path) -> list[Path]:
@@ -34,9 +35,10 @@ def read_voc(root: Path, files: Sequence[Path]) -> tuple[list[Annotation], list[
     lists = _read_lists(root)
     annotations, skipped, used = [], [], set()
     for file in files:
+        picture = pictures.find(file.stem, file)
+        used.add(picture)
         try:
             tree = ElementTree.parse(file).getroot()
-            picture = pictures.find(file.stem, file)
             told = (tree.findtext("filename") or "").strip()
             if isinstance(picture, str) and told:
                 by_told = pictures.find(told, file)
@@ -99,13 +101,16 @@ def _number(element: ElementTree.Element, tag: str, number: int) -> float:
 
 
 def _read_lists(root: Path) -> dict[str, str]:
-    """From names of pictures to parts, by the lists in `ImageSets/Main`; empty if there are none."""
+    """From names of pictures to parts, by the lists in `ImageSets/Main`; empty if there are none.
+
+    Raises:
+        UserError: for a list without names.
+    """
     found: dict[str, str] = {}
-    for part, names in _LISTS.items():
-        for name in names:
-            for file in sorted(root.rglob(f"ImageSets/Main/{name}.txt")):
-                for line in file.read_text(encoding="utf-8", errors="replace").splitlines():
-                    # `trainval` holds what `val` may hold too, which then counts.
-                    if line.strip() and not (name == "trainval" and line.split()[0] in found):
-                        found[line.split()[0]] = part
+    for name, part in _LISTS.items():
+        for file in sorted(root.rglob(f"ImageSets/Main/{name}.txt")):
+            stems = [line.split()[0] for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
+            if not stems:
+                raise UserError(f"{file} is empty: name pictures in it, or remove it")
+            found |= dict.fromkeys(stems, part)
     return found

@@ -37,6 +37,9 @@ class Detector(keras.Model):
         stride: the sides of its pictures are multiples of it.
     """
 
+    backbone: str | None = None
+    """The classifier whose published weights fit the detector's first layers, if there is one."""
+
     def __init__(
         self, inputs: Any, outputs: Any, name: str | None = None, *, num_classes: int, stride: int, **kwargs: Any
     ) -> None:

@@ -165,10 +165,10 @@ class _Candidates:
 
         The best k candidates are among the k boxes whose best class scores highest, which are fewer to search.
         """
-        length = ops.shape(scores)[1]
-        most = min(most, length) if isinstance(length, int) else ops.minimum(most, length)
-        rows = ops.sort(ops.cast(ops.top_k(ops.max(scores, axis=-1), most)[1], "int32"), axis=1)
-        found, place = ops.top_k(ops.reshape(_gather(scores, rows), (ops.shape(rows)[0], -1)), most)
+        boxes = _at_most(most, ops.shape(scores)[1])
+        rows = ops.sort(ops.cast(ops.top_k(ops.max(scores, axis=-1), boxes)[1], "int32"), axis=1)
+        of_rows = ops.reshape(_gather(scores, rows), (ops.shape(rows)[0], -1))
+        found, place = ops.top_k(of_rows, _at_most(most, boxes * self.per_box))
         place = ops.cast(place, "int32")
         return _gather(rows, place // self.per_box) * self.per_box + place % self.per_box, found
 
@@ -227,6 +227,10 @@ def _gather(array: Any, index: Any) -> Any:
     batch, length = ops.shape(array)[:2]
     first = ops.arange(batch, dtype="int32")[:, None] * length
     return ops.take(ops.reshape(array, (-1, *array.shape[2:])), first + index, axis=0)
+
+
+def _at_most(most: int, length: Any) -> Any:
+    return min(most, length) if isinstance(length, int) else ops.minimum(most, length)
 
 
 def _per_picture(threshold: Any) -> Any:

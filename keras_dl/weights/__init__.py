@@ -206,7 +206,41 @@ def _patience() -> float:
     return 0.5
 
 
-def _load_file(model: keras.Model, info: ModelInfo, path: Path) -> None:
+def load_alike(model: keras.Model, source: str | os.PathLike | keras.Model) -> list[str]:
+    """Takes from another model whatever fits, so that training starts from what that has learnt.
+
+    Args:
+        model: what is to be trained, e.g. a detector.
+        source: a model, e.g. the classifier that the detector stands on, or a `.keras`, `.weights.h5` or `.npz`
+            file, e.g. of the same detector for other classes.
+
+    Returns:
+        The names of the layers that are now the source's: all that it has too, by name and with equal shapes.
+
+    Raises:
+        UserError: if the file can't be read or no layer fits; the model is then unchanged.
+    """
+    target = weights_by_layer(model)
+    if isinstance(source, keras.Model):
+        layers, origin = weights_by_layer(source), source.name
+    else:
+        path = Path(source)
+        layers, origin = _without_parents(_read_file(path)[0], model), path.name
+    alike = [name for name, weights in target.items() if name in layers and _shapes(weights) == _shapes(layers[name])]
+    if not alike:
+        raise UserError(f"{origin} has no layer of {model.name}'s, by name and shape: give weights of its architecture")
+    for name in alike:
+        for variable, value in zip(target[name], layers[name], strict=True):
+            variable.assign(value)
+    return alike
+
+
+def _read_file(path: Path) -> tuple[dict[str, list[np.ndarray]], str | None]:
+    """The arrays of each layer, and the name of the model if the file tells.
+
+    Raises:
+        UserError: if there is no such file, or it can't be read.
+    """
     if not path.name.endswith(FILE_TYPES):
         known = "'imagenet', 'builtin' or " if not path.exists() else ""
         raise UserError(f"{path} is no weights file: weights are {known}a file that ends in {', '.join(FILE_TYPES)}")
@@ -214,17 +248,18 @@ def _load_file(model: keras.Model, info: ModelInfo, path: Path) -> None:
         raise UserError(f"there is no weights file {path}; look at its path")
     try:
         if path.suffix == ".npz":
-            layers, stored_name = _read_npz(path), None
-        elif path.suffix == ".keras":
-            layers, stored_name = _read_keras(path)
-        else:
-            layers, stored_name = _read_h5(path)
+            return _read_npz(path), None
+        return _read_keras(path) if path.suffix == ".keras" else _read_h5(path)
     except UserError:
         raise
     except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
         raise UserError(
             f"{path} can't be read ({_first_line(error)}); it is damaged or no {path.suffix} file of weights"
         ) from error
+
+
+def _load_file(model: keras.Model, info: ModelInfo, path: Path) -> None:
+    layers, stored_name = _read_file(path)
     try:
         _assign(model, info, _without_parents(layers, model), path.name)
     except UserError as error:

@@ -13,7 +13,7 @@ from PIL import Image
 from apps.yolo_detection import APPLICATION, COMMANDS, net_size
 from keras_dl import cli
 
-SMALL = ("--image-size", "64", "--epochs", "12", "--batch-size", "8", "--weights", "none", "--augment", "mirror")
+SMALL = ("--image-size", "64", "--epochs", "40", "--batch-size", "4", "--weights", "none", "--augment", "mirror")
 
 
 def app(*argv):
@@ -208,7 +208,7 @@ def test_resume_goes_on_and_refuses_what_contradicts(home, tmp_path, capfd):
     assert "--epochs is 3, but the run" in capfd.readouterr().err
     assert app("train", "--run", run, "--resume") == 0
     assert (run / "model.keras").exists()
-    assert "resuming at step 24 of 24" in capfd.readouterr().out
+    assert "resuming at step 200 of 200" in capfd.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -256,4 +256,4 @@ def test_bad_thresholds_and_no_pictures(home, capfd):
 def test_the_network_sees_pictures_of_the_users_shape(sizes, expected):
     from types import SimpleNamespace
 
-    assert net_size(416, SimpleNamespace(sizes=np.array(sizes))) == expected
+    assert net_size(416, SimpleNamespace(sizes=np.array(sizes)), stride=32) == expected

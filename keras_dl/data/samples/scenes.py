@@ -10,10 +10,10 @@ from keras_dl.data.box_set import BoxSet
 from keras_dl.data.progress import Progress
 
 SIDE = 96
-TRAINING, VALIDATION = 1200, 200
+TRAINING, VALIDATION = 1600, 200
 SHAPES = ("circle", "square", "triangle")
 CLASS_NAMES = (*(f"digit {digit}" for digit in range(10)), *SHAPES)
-SMALLEST, LARGEST = 16, 56  # pixels of an object's side before it is turned
+SMALLEST, LARGEST = 18, 56  # pixels of an object's side before it is turned
 MOST = 6  # objects in a scene at most
 _HIDDEN = 0.3  # share of an object that another may cover
 _DIGITS_TO_TRAIN = 1400  # the scans after these are in validation scenes alone

@@ -1,0 +1,179 @@
+"""Losses against sums by hand and plain loops."""
+
+import keras
+import numpy as np
+import pytest
+from keras import ops
+from test_matching import PADDING, truth
+
+from keras_dl.detection.single_object import SingleObject
+from keras_dl.detection.ssd import Ssd, default_sizes
+from keras_dl.detection.yolo_v1 import YoloV1
+from keras_dl.detection.yolo_v3 import YoloV3
+from keras_dl.detection.yolo_v5 import HeadBias, YoloV5
+
+
+def logit(p):
+    return np.log(p / (1 - p))
+
+
+def head_alone(kind, shape, side, **arguments):
+    """A detector whose input only gives the picture's size; its head's numbers are made up by the test."""
+    inputs = keras.Input((side, side, 3))
+    x = keras.layers.Flatten()(keras.layers.AveragePooling2D(side)(inputs))
+    heads = [keras.layers.Reshape(one)(keras.layers.Dense(int(np.prod(one)))(x)) for one in shape]
+    return kind(inputs, heads if len(heads) > 1 else heads[0], **arguments)
+
+
+def loss_of(model, there, outputs):
+    return np.array(model.picture_losses(there, ops.convert_to_tensor(outputs)))
+
+
+def test_yolo_v1_by_hand():
+    """Two cells a side of 64 pixels, two boxes a cell, one class and an object in the lower left cell."""
+    model = head_alone(YoloV1, [(2, 2, 11)], 128, num_classes=1, stride=64, boxes_per_cell=2)
+    outputs = np.zeros((1, 2, 2, 11), "float32")
+    outputs[0, 1, 0] = [0.5, 0.5, 0.5, 0.5, 0.8, 0.5, 0.5, 0.25, 0.25, 0.3, 0.6]
+    outputs[0, 0, 1, 4] = 0.4
+    there = truth(([16, 80, 48, 112], 0, False), PADDING)
+    # The first box is (16, 80, 48, 112) itself: IoU 1. The second, a fourth of its size, is not responsible.
+    expected = (0.8 - 1) ** 2 + 0.5 * (0.3**2 + 0.4**2) + (0.6 - 1) ** 2
+    np.testing.assert_allclose(loss_of(model, there, outputs), [expected], rtol=1e-5)
+
+    moved = truth(([20, 80, 52, 112], 0, False), PADDING)  # 4 of 64 pixels to the right: IoU 28 / 36
+    expected += 5 * (4 / 64) ** 2 + (0.8 - 28 / 36) ** 2 - 0.2**2
+    np.testing.assert_allclose(loss_of(model, moved, outputs), [expected], rtol=1e-5)
+
+    wide = truth(([0, 80, 64, 112], 0, False), PADDING)  # IoU 1/2; sqrt(64 / 128) in place of 1/2
+    expected = 5 * (0.5 - np.sqrt(0.5)) ** 2 + (0.8 - 0.5) ** 2 + 0.5 * (0.3**2 + 0.4**2) + 0.4**2
+    np.testing.assert_allclose(loss_of(model, wide, outputs), [expected], rtol=1e-5)
+
+    ignored = truth(([16, 80, 48, 112], 0, False), ([64, 0, 128, 64], 0, True))  # the cell that says 0.4
+    expected = 0.2**2 + 0.5 * 0.3**2 + 0.4**2
+    np.testing.assert_allclose(loss_of(model, ignored, outputs), [expected], rtol=1e-5)
+
+    second = truth(([16, 80, 48, 112], 0, False), ([20, 80, 52, 112], 0, False))  # a cell has one object
+    np.testing.assert_allclose(
+        loss_of(model, second, outputs), loss_of(model, truth(([16, 80, 48, 112], 0, False), PADDING), outputs)
+    )
+    boxes, scores = model.decode(ops.convert_to_tensor(outputs))
+    np.testing.assert_allclose(boxes[0, 4], [16, 80, 48, 112], atol=1e-4)
+    np.testing.assert_allclose(scores[0, 4], [0.48], rtol=1e-5)
+
+
+def ssd(classes=2):
+    sizes = [[(16, 16)], [(32, 32)]]
+    return head_alone(Ssd, [(20, 5 + classes)], 64, num_classes=classes, anchors=sizes, strides=(16, 32), stride=64)
+
+
+def test_ssd_mines_three_hard_negatives_for_each_positive():
+    model, random = ssd(), np.random.default_rng(0)
+    outputs = random.normal(0, 1, (1, 20, 7)).astype("float32")
+    there = truth(([16, 16, 32, 32], 1, False), PADDING)  # the default box of row 1, column 1 itself
+    logits = outputs[0, :, 4:]
+    log_p = logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
+    negatives = sorted(np.delete(-log_p[:, 0], 5))[-3:]
+    distance = np.abs(outputs[0, 5, :4])
+    smooth = np.where(distance < 1, distance**2 / 2, distance - 0.5).sum()
+    expected = smooth - log_p[5, 2] + sum(negatives)
+    np.testing.assert_allclose(loss_of(model, there, outputs), [expected], rtol=1e-5)
+
+    two = truth(([16, 16, 32, 32], 1, False), ([0, 0, 32, 32], 0, False))
+    distance = np.abs(outputs[0, 16, :4])
+    smooth += np.where(distance < 1, distance**2 / 2, distance - 0.5).sum()
+    negatives = sorted(np.delete(-log_p[:, 0], [5, 16]))[-6:]
+    expected = (smooth - log_p[5, 2] - log_p[16, 1] + sum(negatives)) / 2
+    np.testing.assert_allclose(loss_of(model, two, outputs), [expected], rtol=1e-5)
+
+    nothing = sorted(-log_p[:, 0])[-3:]
+    np.testing.assert_allclose(loss_of(model, truth(PADDING), outputs), [sum(nothing)], rtol=1e-5)
+
+
+def test_ssd_default_boxes_are_the_papers():
+    sizes = default_sizes((30, 60, 111, 162, 213, 264, 315))
+    assert [len(one) for one in sizes] == [4, 6, 6, 6, 4, 4]
+    np.testing.assert_allclose(sizes[1][1], [np.sqrt(60 * 111)] * 2)
+    np.testing.assert_allclose(sizes[1][4], [60 * np.sqrt(3), 60 / np.sqrt(3)])
+
+
+def test_yolo_v3_by_a_plain_loop():
+    anchors = (((16, 16), (40, 20)),)
+    model = head_alone(YoloV3, [(2, 2, 14)], 64, num_classes=2, anchors=anchors, strides=(32,))
+    random = np.random.default_rng(0)
+    outputs = random.normal(0, 0.5, (1, 2, 2, 14)).astype("float32")
+    rows = [([34, 8, 50, 24], 1, False), ([2, 40, 46, 60], 0, False)]
+    matched = [(0, 1, 0), (1, 0, 1)]  # row, column, anchor
+    places = outputs.reshape(2, 2, 2, 7)
+
+    def sigmoid(x):
+        return 1 / (1 + np.exp(-x))
+
+    expected, seen = 0.0, set()
+    for (box, number, _), (row, column, a) in zip(rows, matched, strict=True):
+        t = places[row, column, a]
+        centre = (np.add(box[:2], box[2:]) / 2) / 32 - [column, row]
+        size = np.log(np.subtract(box[2:], box[:2]) / anchors[0][a])
+        weight = 2 - np.prod(np.subtract(box[2:], box[:2])) / 64**2
+        expected += weight * (((sigmoid(t[:2]) - centre) ** 2).sum() + ((t[2:4] - size) ** 2).sum())
+        expected += -np.log(sigmoid(t[4]))
+        expected += sum(-np.log(sigmoid(t[5 + c] if c == number else -t[5 + c])) for c in (0, 1))
+        seen.add((row, column, a))
+    decoded = np.array(model.decode(ops.convert_to_tensor(outputs))[0][0])
+    for i, (row, column, a) in enumerate(np.ndindex(2, 2, 2)):
+        x1, y1, x2, y2 = decoded[i]
+        best = 0.0
+        for box, _, _ in rows:
+            shared = max(0, min(x2, box[2]) - max(x1, box[0])) * max(0, min(y2, box[3]) - max(y1, box[1]))
+            union = (x2 - x1) * (y2 - y1) + (box[2] - box[0]) * (box[3] - box[1]) - shared
+            best = max(best, shared / union)
+        if (row, column, a) not in seen and best <= 0.5:
+            expected += -np.log(sigmoid(-places[row, column, a, 4]))
+    np.testing.assert_allclose(loss_of(model, truth(*rows, PADDING), outputs), [expected], rtol=1e-5)
+
+
+def test_yolo_v5_is_lowest_at_the_truth():
+    anchors = (((16, 16),),)
+    model = head_alone(YoloV5, [(4, 4, 7)], 64, num_classes=2, anchors=anchors, strides=(16,))
+    there = truth(([18, 18, 30, 30], 1, False), PADDING)  # the middle of cell (1, 1): it alone is positive
+    outputs = np.full((1, 4, 4, 7), -8.0, "float32")
+    size = logit(np.sqrt(12 / 16) / 2)
+    outputs[0, 1, 1] = [0, 0, size, size, 8, -8, 8]
+    at_truth = loss_of(model, there, outputs)[0]
+    assert at_truth < 1e-3
+    for channel, value, least in ((0, 1.0, 0.005), (2, 0.5, 0.005), (4, 0.0, 1e-3), (6, 0.0, 1e-3)):
+        worse = outputs.copy()
+        worse[0, 1, 1, channel] = value
+        assert loss_of(model, there, worse)[0] > at_truth + least
+    false_alarm = outputs.copy()
+    false_alarm[0, 3, 3, 4] = 8
+    assert loss_of(model, there, false_alarm)[0] > at_truth + 5e-3
+    over_it = truth(([18, 18, 30, 30], 1, False), ([48, 48, 64, 64], 0, True))
+    np.testing.assert_allclose(loss_of(model, over_it, false_alarm)[0], at_truth, rtol=0.1)
+    boxes, scores = model.decode(ops.convert_to_tensor(outputs))
+    np.testing.assert_allclose(boxes[0, 5], [18, 18, 30, 30], atol=1e-3)
+    assert float(scores[0, 5, 1]) > 0.99 and float(ops.max(scores[0, :5])) < 1e-3
+
+
+def test_yolo_v5_starts_at_the_prior():
+    bias = np.array(HeadBias(8, 80)((255,))).reshape(3, 85)
+    probability = 1 / (1 + np.exp(-bias[0, 4]))
+    np.testing.assert_allclose(80**2 * probability, 8, rtol=0.01)
+
+
+def test_single_object_counts_coordinates_only_where_an_object_is():
+    model = head_alone(SingleObject, [(7,)], 64, num_classes=2, stride=1)
+    outputs = np.array([[0.0, logit(0.5), logit(0.25), logit(0.5), logit(0.5), 0.0, 0.0]], "float32")
+    nothing = loss_of(model, truth(PADDING), outputs)
+    np.testing.assert_allclose(nothing, [np.log(2)], rtol=1e-5)
+    # The largest counts: centre (32, 16) and 32x32, but 16 wide: (1/2 - 1/4)**2.
+    there = truth(([0, 0, 4, 4], 0, False), ([24, 0, 40, 32], 1, False))
+    np.testing.assert_allclose(loss_of(model, there, outputs), [2 * np.log(2) + 0.25**2], rtol=1e-5)
+    np.testing.assert_array_equal(loss_of(model, truth(([0, 0, 4, 4], 0, True)), outputs), [0])
+    boxes, _ = model.decode(ops.convert_to_tensor(outputs))
+    np.testing.assert_allclose(boxes[0, 0], [16, 0, 48, 32], atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", [YoloV3, YoloV5])
+def test_a_picture_without_objects_gives_a_finite_loss(kind):
+    model = head_alone(kind, [(4, 4, 14)], 64, num_classes=2, anchors=(((16, 16), (30, 20)),), strides=(16,))
+    assert np.isfinite(loss_of(model, truth(PADDING), np.zeros((1, 4, 4, 14), "float32"))).all()
