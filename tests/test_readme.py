@@ -1,9 +1,14 @@
 """What the README promises: its tables are the program's, and its Python runs."""
 
+import importlib
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+import tyro
 
 import keras_dl.__main__
 
@@ -29,15 +34,20 @@ def test_fine_tuning_runs(tmp_path):
     assert done.returncode == 0, done.stderr
 
 
-def test_options_exist():
-    """Every option that a command of the README names is one of its application."""
-    import tyro
-
-    from apps import image_classification as application
-
+def commands():
+    """The applications' command lines that the README names: application and arguments."""
     for line in "\n".join(blocks("bash")).splitlines():
-        words = re.sub(r"\s+#.*", "", line).split()
-        if "apps.image_classification" in words:
-            argv = words[words.index("apps.image_classification") + 1 :]
-            name, rest = (argv[0], argv[1:]) if argv else ("train", [])
-            tyro.cli(application.COMMANDS[name].options, args=rest)
+        words = shlex.split(line, comments=True)
+        module = next((word for word in words if word.startswith("apps.")), None)
+        if module:
+            yield module, words[words.index(module) + 1 :]
+
+
+@pytest.mark.parametrize(("module", "argv"), commands())
+def test_options_exist(module, argv):
+    """Every option that a command of the README names is one of its application."""
+    application = importlib.import_module(module)
+    name, rest = (
+        (argv[0], argv[1:]) if argv and argv[0] in application.COMMANDS else (next(iter(application.COMMANDS)), argv)
+    )
+    tyro.cli(application.COMMANDS[name].options, args=rest)
