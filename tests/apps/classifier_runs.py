@@ -15,6 +15,12 @@ from keras_dl import cli
 CLASSES = ("blue", "green", "red")
 SIZE = ("--weights", "none", "--image-size", "16", "--batch-size", "8")
 SMALL = ("--model", "resnet20_cifar", *SIZE, "--epochs", "2")
+RUN = """
+import sys
+from apps.image_classification import APPLICATION, COMMANDS
+from keras_dl import cli
+sys.exit(cli.main(APPLICATION, COMMANDS))
+"""
 
 
 def app(*argv):
@@ -23,9 +29,7 @@ def app(*argv):
 
 def start(folder, *argv, before="", **environment):
     """The application in a process of its own, after some lines of Python if there are any."""
-    command = ["-m", "apps.image_classification"]
-    if before:
-        command = ["-c", f"{before}\nimport runpy\nrunpy.run_module('apps.image_classification', run_name='__main__')"]
+    command = ["-c", before + RUN] if before else ["-m", "apps.image_classification"]
     return subprocess.Popen(
         [sys.executable, *command, *map(str, argv)],
         cwd=folder,
