@@ -10,9 +10,9 @@ import inspect
 import io
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import tyro
 
@@ -75,21 +75,21 @@ class Train(cli.TrainingOptions):
     bidirectional: bool = True
     """Read backwards too."""
     dropout: float | None = None
-    """Rate of the model's dropout. By default 0.5 for wide_recurrent, for the others their own."""
-    word_dropout: float = 0.1
-    """Share of the words that become unknown in training."""
+    """Rate of the model's dropout. By default the model's; 0.2 for the built-in sample, whose every word counts."""
+    word_dropout: float | None = None
+    """Share of the words that become unknown in training. By default 0.1; none of the built-in sample's."""
     class_weights: Literal["none", "balanced"] = "none"
     """balanced gives rare classes as much weight in the loss as frequent ones."""
-    epochs: int = 30
-    """Passes over the training part, at most."""
+    epochs: int | None = None
+    """Passes over the training part, at most. By default 30; 8 for the built-in sample."""
     early_stopping: int = 3
     """Stop after so many epochs without a better validation loss, and keep the best weights."""
     batch_size: int = 64
     """Reviews per step, over all replicas."""
     optimizer: Literal["sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw", "swats"] = "adamw"
     """How the weights follow the gradients."""
-    learning_rate: float = 1e-3
-    """Of every step."""
+    learning_rate: float | None = None
+    """Of every step. By default 0.001; 0.003 for the built-in sample."""
     weight_decay: float = 0.01
     """Decoupled weight decay of kernels."""
     clip_norm: float | None = 5.0
@@ -253,9 +253,19 @@ def check_options(options: Train) -> None:
         raise UserError("--folds is 1; give 2 or more")
 
 
+def settle(options: Train) -> Train:
+    """The options with every default that depends on others decided."""
+    defaults: dict[str, Any] = {"learning_rate": 1e-3, "word_dropout": 0.1, "epochs": 30}
+    if options.data == "builtin":
+        defaults = {"learning_rate": 3e-3, "word_dropout": 0.0, "epochs": 8, "dropout": 0.2}
+    missing = {name: value for name, value in defaults.items() if getattr(options, name) is None}
+    return dataclasses.replace(options, **missing)
+
+
 def train(options: Train) -> None:
     """Trains a classifier on your texts, evaluates it, draws what decided and exports it."""
     check_options(options)
+    options = settle(options)
     from keras_dl import training
     from keras_dl.training.replicas import is_chief, worker_count
 
@@ -265,22 +275,21 @@ def train(options: Train) -> None:
         raise UserError("several workers share one run folder; name it with --run")
     with contextlib.redirect_stdout(sys.stdout if chief else None):
         reviews = read_data(options.data, options.text_column, options.label_column)
-        reviews.check_classes(options.folds or len(FRACTIONS))
         if options.resume:
             check_unchanged(reviews, options.run)
-            folder = options.run
-        else:
-            folder = run.new_run(APPLICATION, options.run) if chief else options.run
-            if chief:
-                run.save_config(folder, options)
-                run.write_text(folder / "labels.txt", "\n".join(reviews.class_names) + "\n")
-                run.write_json(folder / "data.json", fingerprint(reviews))
+        parts = next(divisions(options, reviews))
+        material = prepare(options, parts)
+        folder = options.run
+        if chief and not options.resume:
+            folder = run.new_run(APPLICATION, options.run)
+            run.save_config(folder, options)
+            run.write_text(folder / "labels.txt", "\n".join(reviews.class_names) + "\n")
+            run.write_json(folder / "data.json", fingerprint(reviews))
         if options.folds:
             cross_validate(options, reviews, folder, strategy)
             return
-        parts = reviews.split(FRACTIONS, options.seed)
         say_duplicates(reviews, parts)
-        train_on(options, parts, folder, strategy)
+        train_on(options, parts, material, folder, strategy)
     if not chief:
         return
     model, vocabulary, _ = load_classifier(folder)
@@ -294,22 +303,54 @@ def train(options: Train) -> None:
         print(f"export: {export_classifier(folder, Path('saved_models'))}")
 
 
+def divisions(options: Train, reviews: ReviewSet) -> Iterator[tuple[ReviewSet, ...]]:
+    """Parts for training, validation and test, as often as the options train."""
+    if options.folds:
+        yield from reviews.folds(options.folds, FRACTIONS[1], options.seed)
+    else:
+        yield reviews.split(FRACTIONS, options.seed)
+
+
+class Material(NamedTuple):
+    """What a model is made of besides labelled texts: the unlabelled ones, the vocabulary, and pretrained vectors."""
+
+    unlabelled: Sequence[str]
+    vocabulary: Vocabulary
+    embedding: np.ndarray | None
+
+
+def prepare(options: Train, parts: Sequence[ReviewSet]) -> Material:
+    """Reads and counts what training needs, and tries the architecture: what can go wrong, does so before anything is
+    written."""
+    import keras
+
+    unlabelled = read_unlabelled(options, parts)
+    vocabulary = learn_words(options, [*parts[0].texts, *unlabelled])
+    embedding = pretrained_embedding(options, vocabulary)
+    with keras.StatelessScope(initialize_variables=False):
+        create_classifier(options, vocabulary, len(parts[0].class_names))
+    keras.utils.clear_session(free_memory=False)
+    return Material(unlabelled, vocabulary, embedding)
+
+
 def train_on(
-    options: Train, parts: Sequence[ReviewSet], folder: Path, strategy: tf.distribute.Strategy | None = None
+    options: Train,
+    parts: Sequence[ReviewSet],
+    material: Material,
+    folder: Path,
+    strategy: tf.distribute.Strategy | None = None,
 ) -> None:
     """Trains on the first part, validates on the second; the run folder gets vocabulary, history and model."""
     from keras_dl.training.replicas import is_chief
 
-    unlabelled = read_unlabelled(options, parts)
-    vocabulary = learn_words(options, [*parts[0].texts, *unlabelled])
     if strategy is None or is_chief(strategy):
-        vocabulary.save(folder)
+        material.vocabulary.save(folder)
     train_part = parts[0]
-    if unlabelled:
+    if material.unlabelled:
         print("a first model, to label the unlabelled texts:")
-        teacher = fit_classifier(options, vocabulary, train_part, parts[1], folder / "teacher", strategy)
-        train_part = add_pseudo_labels(teacher, vocabulary, train_part, unlabelled, options.confidence)
-    fit_classifier(options, vocabulary, train_part, parts[1], folder, strategy)
+        teacher = fit_classifier(options, material, train_part, parts[1], folder / "teacher", strategy)
+        train_part = add_pseudo_labels(teacher, material, train_part, options.confidence)
+    fit_classifier(options, material, train_part, parts[1], folder, strategy)
 
 
 def read_unlabelled(options: Train, parts: Sequence[ReviewSet]) -> list[str]:
@@ -325,14 +366,13 @@ def read_unlabelled(options: Train, parts: Sequence[ReviewSet]) -> list[str]:
     return [text for text in dict.fromkeys(texts) if text not in labelled]
 
 
-def add_pseudo_labels(
-    teacher: keras.Model, vocabulary: Vocabulary, train_part: ReviewSet, texts: Sequence[str], confidence: float
-) -> ReviewSet:
+def add_pseudo_labels(teacher: keras.Model, material: Material, train_part: ReviewSet, confidence: float) -> ReviewSet:
     """The training part with the texts that a model is sure of, labelled by it (Lee 2013, ICML workshop)."""
     import numpy as np
 
+    texts = material.unlabelled
     unknown = dataclasses.replace(train_part, texts=tuple(texts), labels=np.zeros(len(texts), "int32"))
-    scores = report(teacher, vocabulary, unknown)[1]
+    scores = report(teacher, material.vocabulary, unknown)[1]
     sure = np.flatnonzero(scores.max(axis=1) >= confidence)
     print(f"labelled {len(sure):,} of {len(texts):,} unlabelled texts, those of at least {confidence:.0%}")
     return dataclasses.replace(
@@ -344,7 +384,7 @@ def add_pseudo_labels(
 
 def fit_classifier(
     options: Train,
-    vocabulary: Vocabulary,
+    material: Material,
     train_part: ReviewSet,
     validation_part: ReviewSet,
     folder: Path,
@@ -354,7 +394,7 @@ def fit_classifier(
 
     Args:
         options: of the training.
-        vocabulary: from `learn_vocabulary` on the training texts.
+        material: from `prepare`.
         train_part: reviews to learn from.
         validation_part: reviews to measure on after each epoch.
         folder: the run folder.
@@ -368,13 +408,12 @@ def fit_classifier(
 
     keras.utils.set_random_seed(options.seed)
     training.set_mixed_precision(options.mixed_precision)
-    classes = len(train_part.class_names)
+    vocabulary, embedding, classes = material.vocabulary, material.embedding, len(train_part.class_names)
     balanced = options.class_weights == "balanced"
     weights = balanced_class_weights(train_part.labels, classes) if balanced else None
     encoded, held_out = encode(train_part, vocabulary, weights), encode(validation_part, vocabulary)
     batch_size = min(options.batch_size, len(encoded))
     steps_per_epoch = len(encoded) // batch_size
-    embedding = pretrained_embedding(options, vocabulary)
     if embedding is not None:
         options = dataclasses.replace(options, embedding_dim=embedding.shape[1])
 
@@ -433,11 +472,11 @@ def cross_validate(
     import numpy as np
 
     rows: list[dict[str, float]] = []
-    for number, parts in enumerate(reviews.folds(options.folds, FRACTIONS[1], options.seed), 1):
+    for number, parts in enumerate(divisions(options, reviews), 1):
         part_folder = folder / f"fold-{number:02d}"
         if not (part_folder / "metrics.json").exists():
             part_folder.mkdir(parents=True, exist_ok=True)
-            train_on(options, parts, part_folder, strategy)
+            train_on(options, parts, prepare(options, parts), part_folder, strategy)
             model, vocabulary, _ = load_classifier(part_folder, reviews.class_names)
             row = {"accuracy": report(model, vocabulary, parts[2])[0]["accuracy"], **measure_baselines(parts)}
             run.write_json(part_folder / "metrics.json", {"test": row})
@@ -596,8 +635,10 @@ def load_classifier(
 ) -> tuple[keras.Model, Vocabulary, tuple[str, ...]]:
     """The model of a run, its vocabulary and its class names, by default those of labels.txt."""
     from keras_dl import training
+    from keras_dl.registry import list_models
     from keras_dl.text.vocabulary import load_vocabulary
 
+    list_models()  # imports the layers that the file may name
     names = class_names or (folder / "labels.txt").read_text(encoding="utf-8").split("\n")[:-1]
     return training.load_model(folder / "model.keras"), load_vocabulary(folder), tuple(names)
 
@@ -727,19 +768,20 @@ def search(options: Search) -> None:
     """Tries hyperparameters, each on the same training and validation part, and prints the best command."""
     check_options(options)
     cli.check_positive(options, "trials")
+    options = settle(options)
     from keras_dl.training.search import search_hyperparameters
 
     reviews = read_data(options.data, options.text_column, options.label_column)
     parts = reviews.split(FRACTIONS, options.seed)
+    plain = Train(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Train)})
+    material = prepare(plain, parts)
     folder = run.new_run(f"{APPLICATION}_search", options.run)
     run.save_config(folder, options)
-    plain = Train(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Train)})
-    vocabulary = learn_words(options, parts[0].texts)
 
     def measure(values: dict[str, Any], name: str) -> float:
         tried = dataclasses.replace(plain, **values)
-        model = fit_classifier(tried, vocabulary, parts[0], parts[1], folder / name)
-        return report(model, vocabulary, parts[1])[0]["log_loss"]
+        model = fit_classifier(tried, material, parts[0], parts[1], folder / name)
+        return report(model, material.vocabulary, parts[1])[0]["log_loss"]
 
     best = search_hyperparameters(measure, ranges_of(plain), options.trials, options.method, folder, options.seed)
     command = dataclasses.replace(plain, **best, run=None)

@@ -34,14 +34,14 @@ def read_vectors(path: Path, tokens: Sequence[str]) -> tuple[np.ndarray, np.ndar
                     continue
                 if width is None:
                     width = len(values)
+                extra = len(values) - width
+                if extra < 0:
+                    raise UserError(f"{path} line {line} has {len(values)} numbers, the first has {width}: mend it")
                 # GloVe's largest file has words with spaces inside.
-                word, values = " ".join([word, *values[: len(values) - width]]), values[len(values) - width :]
+                word = " ".join([word, *values[:extra]])
                 if word not in numbers:
                     continue
-                if len(values) != width:
-                    raise UserError(
-                        f"{path} line {line} has {len(values)} numbers, the first has {width}: mend the line"
-                    )
+                values = values[extra:]
                 found.setdefault(numbers[word], np.array(values, "float32"))
     except OSError as error:
         raise UserError(f"--vectors {path} can't be read: {error.strerror}") from None

@@ -64,7 +64,7 @@ def test_segments_lie_end_to_end():
 
 
 def test_what_stands_before_the_segment_is_learnt_and_told():
-    """After each pair of 2 and 3 comes 0 or 1, by turns. In segments of four the last turn is often in the one before."""
+    """After each pair of 2 and 3 comes 0 or 1, by turns; of segments of four many hold no turn before."""
     text = np.tile([2, 3, 0, 2, 3, 1], 600).astype("int32")
     network = small("gru", units=24)
     trainer = TruncatedBackpropagation(network, batch_size=8)

@@ -1,13 +1,15 @@
 """The built-in sample: reviews in English and Chinese from a grammar with negation, contrast and intensity.
 
-Which words a review holds says little of its sentiment, their order says all: every adjective is negated as often as
-not, of two opposite clauses the contrast or the intensity decides, and a report may be called wrong at its end.
+The order of the words decides: many adjectives are negated, of two opposite clauses the contrast or the
+intensity tells which one counts, and a report may be called wrong at its end.
 """
 
 import dataclasses
 import random
 
 LABELS = ("negative", "positive")
+NEGATED = 1 / 4  # of the clauses that may be
+KINDS = {"one": 3, "both": 3, "second": 2, "first": 2, "stronger": 2, "right": 1, "wrong": 1}  # how often each is drawn
 
 
 @dataclasses.dataclass(frozen=True)
@@ -20,6 +22,7 @@ class Language:
         plain, strong, weak: frames of a clause that says what its adjective says, by intensity.
         negated: frames that say the opposite.
         one: sentences of one clause.
+        both: sentences of two clauses that agree.
         second: sentences of two opposite clauses whose second counts.
         first: those whose first counts.
         stronger: those in which the stronger clause counts.
@@ -35,6 +38,7 @@ class Language:
     weak: tuple[str, ...]
     negated: tuple[str, ...]
     one: tuple[str, ...]
+    both: tuple[str, ...]
     second: tuple[str, ...]
     first: tuple[str, ...]
     stronger: tuple[str, ...]
@@ -71,6 +75,7 @@ ENGLISH = Language(
         "was hardly what I call {a}",
     ),
     one=("{x}.", "in short, {x}.", "{x}!"),
+    both=("{x}, and {y} too.", "not only that {x}, {y} as well.", "{x}. Besides, {y}."),
     second=("{x}, but {y}.", "although {x}, {y}.", "{x}. However, {y}.", "even if {x}, in the end {y}."),
     first=("{x}, even though {y}.", "{x}, although {y}.", "{x}, never mind that {y}."),
     stronger=("{x}, and {y}.", "{x} while {y}.", "{x}; {y}."),
@@ -89,6 +94,7 @@ CHINESE = Language(
     weak=("有点{a}", "稍微{a}了一些", "偶尔{a}"),
     negated=("并不{a}", "一点也不{a}", "谈不上{a}", "绝对说不上有多{a}", "哪里{a}了"),
     one=("{x}。", "总之{x}。", "{x}！"),
+    both=("{x}，{y}也一样。", "不但{x}，而且{y}。", "{x}。此外，{y}。"),
     second=("{x}，但是{y}。", "虽然{x}，{y}。", "{x}。不过{y}。", "尽管{x}，可是{y}。"),
     first=("{x}，虽然{y}。", "{x}，尽管{y}。", "{x}，哪怕{y}。"),
     stronger=("{x}，{y}。", "{x}，同时{y}。", "{x}；{y}。"),
@@ -120,7 +126,7 @@ def sample_reviews(per_language: int = 3000, seed: int = 0) -> tuple[list[str], 
 
 
 def _review(rng: random.Random, language: Language, positive: int) -> str:
-    """A sentence of that sentiment; every kind of sentence is as likely."""
+    """A review of that sentiment."""
     things = rng.sample(language.things, 2)
 
     def clause(number: int, positive: int, frames: tuple[str, ...]) -> str:
@@ -129,9 +135,9 @@ def _review(rng: random.Random, language: Language, positive: int) -> str:
         return language.clause.format(thing=things[number], said=frame.format(a=adjective))
 
     def either() -> tuple[str, ...]:
-        return language.plain if rng.random() < 0.5 else language.negated
+        return language.negated if rng.random() < NEGATED else language.plain
 
-    kind = rng.choice(("one", "second", "first", "stronger", "right", "wrong"))
+    (kind,) = rng.choices(list(KINDS), list(KINDS.values()))
     sentence, second = rng.choice(getattr(language, kind)), ""
     if kind in ("one", "right", "wrong"):
         first = clause(0, positive ^ (kind == "wrong"), either())
@@ -140,8 +146,7 @@ def _review(rng: random.Random, language: Language, positive: int) -> str:
         if rng.random() < 0.5:
             first, second = second, first
     else:
-        counts_first = kind == "first"
-        first = clause(0, positive ^ (not counts_first), either())
-        second = clause(1, positive ^ counts_first, either())
+        first = clause(0, positive ^ (kind == "second"), either())
+        second = clause(1, positive ^ (kind == "first"), either())
     text = sentence.format(x=first, y=second)
     return text[0].upper() + text[1:]

@@ -1,0 +1,265 @@
+"""The application as its user runs it: train, evaluate, predict, export, cross-validate, bad input."""
+
+import csv
+import io
+import json
+import os
+import random
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import keras_dl
+from apps.sentiment import APPLICATION, COMMANDS, Train, create_classifier
+from keras_dl import cli
+from keras_dl.text.vocabulary import Vocabulary
+
+SMALL = ("--units", "8", "--embedding-dim", "8", "--batch-size", "16", "--learning-rate", "0.01", "--epochs", "3")
+WORDS = {"pos": ("good", "fine", "很好"), "neg": ("bad", "poor", "太差")}
+NEUTRAL = ("the", "film", "room", "food", "was", "and", "so", "very")
+TWO_CLASSES = "text,label\n" + "".join(f"a word {i},{i % 2}\n" for i in range(20))
+
+
+def app(*argv):
+    return cli.main(APPLICATION, COMMANDS, [str(word) for word in argv])
+
+
+def write_reviews(path, count=120, seed=0):
+    """Reviews that one of their words decides."""
+    chance = random.Random(seed)
+    with path.open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(["label", "review"])
+        for i in range(count):
+            label = ("pos", "neg")[i % 2]
+            words = [
+                chance.choice(WORDS[label]),
+                *chance.choices(["the", "film", "room", "food", "was", "and", "so", "very"], k=6),
+            ]
+            table.writerow([label, " ".join(chance.sample(words, len(words)))])
+    return path
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A folder with reviews and a finished run."""
+    home = tmp_path_factory.mktemp("home")
+    write_reviews(home / "reviews.csv")
+    before = os.getcwd()
+    os.chdir(home)
+    try:
+        status = app("train", "--data", "reviews.csv", *SMALL)
+    finally:
+        os.chdir(before)
+    assert status == 0
+    return home
+
+
+@pytest.fixture
+def home(trained, monkeypatch):
+    monkeypatch.chdir(trained)
+    return trained
+
+
+def newest(home):
+    return max((home / "runs" / APPLICATION).iterdir())
+
+
+def answers(home):
+    return [json.loads(line) for line in (newest(home) / "predictions.jsonl").read_text().splitlines()]
+
+
+def test_run_folder(home):
+    run = newest(home)
+    files = {path.name for path in run.iterdir()}
+    assert {"config.json", "metrics.json", "history.csv", "model.keras", "labels.txt", "vocabulary.txt"} <= files
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["test"]["samples"] == 12 and metrics["test"]["accuracy"] > 0.8
+    assert {"majority_baseline", "bag_of_words", "bag_of_words_bayes", "calibration_error"} <= set(metrics["test"])
+    assert {path.name for path in (run / "plots").iterdir()} >= {
+        "confusion_matrix.png",
+        "roc.png",
+        "calibration.png",
+        "embedding.png",
+        "words.png",
+        "words.html",
+        "mistakes.csv",
+    }
+
+
+SERVED = """
+import json, sys
+import tensorflow as tf
+served = tf.saved_model.load(sys.argv[1])
+outputs = served.signatures["serving_default"](text=tf.constant(json.loads(sys.argv[2])))
+print(json.dumps({name: value.numpy().tolist() if name == "probability" else
+                  [str(row) for row in value.numpy().astype(str).tolist()] for name, value in outputs.items()}))
+assert "keras_dl" not in sys.modules
+"""
+
+
+def test_export_agrees_with_predict_in_a_process_of_tensorflow_alone(home, tmp_path):
+    texts = ["so good", "the room was poor", "早餐很好", "😀😀", "new words only", "GOOD，ＢＡＤ"]
+    assert app("predict", *texts) == 0
+    export = str(home / "saved_models" / APPLICATION / "1")
+    command = [sys.executable, "-c", SERVED, export, json.dumps([*texts, ""])]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": ""})
+    assert done.returncode == 0, done.stderr
+    served = json.loads(done.stdout.splitlines()[-1])
+    for answer, label, probability in zip(answers(home), served["label"], served["probability"], strict=False):
+        assert answer["label"] == label
+        np.testing.assert_allclose(probability, [answer["scores"][name] for name in ("neg", "pos")], atol=1e-5)
+    assert np.isfinite(served["probability"][-1]).all() and len(served["label"]) == 7
+    assert served["label"][:2] == ["pos", "neg"]
+
+
+def test_predict_reads_files_and_standard_input(home, tmp_path, monkeypatch, capfd):
+    (tmp_path / "texts.txt").write_text("good\n\nbad\n")
+    assert app("predict", tmp_path / "texts.txt", "fine film", "--explain") == 0
+    assert [answer["text"] for answer in answers(home)] == ["good", "bad", "fine film"]
+    assert [word for word, _ in answers(home)[2]["words"]] == ["fine", "film"]
+    assert "left out 1 row" in capfd.readouterr().err
+    monkeypatch.setattr(sys, "stdin", io.StringIO("poor room\n"))
+    assert app("predict") == 0
+    assert answers(home)[0]["label"] == "neg"
+
+
+def test_odd_texts_are_labelled_or_refused(home, monkeypatch, capfd):
+    assert app("predict", "😀😀", "good " * 100_000) == 0
+    assert "no word of it is known" in capfd.readouterr().out
+    assert answers(home)[1]["label"] == "pos"
+    assert app("predict", " ") == 2
+    assert "the text is empty" in capfd.readouterr().err
+    monkeypatch.setattr(sys, "stdin", io.StringIO("\n"))
+    assert app("predict") == 2
+    assert "standard input has no text" in capfd.readouterr().err
+
+
+def test_evaluate(home, tmp_path, capfd):
+    first = json.loads((newest(home) / "metrics.json").read_text())["test"]
+    assert app("evaluate") == 0
+    assert json.loads((newest(home) / "metrics.json").read_text())["test"] == pytest.approx(first)
+    write_reviews(tmp_path / "other.csv", 20, seed=1)
+    assert app("evaluate", "--data", tmp_path / "other.csv") == 0
+    assert json.loads((newest(home) / "metrics.json").read_text())[str(tmp_path / "other.csv")]["samples"] == 20
+    (tmp_path / "new.csv").write_text("text,label\na,pos\nb,odd\n")
+    assert app("evaluate", "--data", tmp_path / "new.csv") == 2
+    assert "class 'odd', which was not trained" in capfd.readouterr().err
+
+
+def weights_of(run):
+    from keras_dl import training
+
+    return training.load_model(run / "model.keras").get_weights()
+
+
+def test_resume_of_a_finished_run_ends_the_same(home, tmp_path):
+    run = shutil.copytree(newest(home), tmp_path / "run")
+    (run / "model.keras").unlink()
+    config = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps(config | {"run": str(run), "export": False}))
+    assert app("train", "--run", run, "--resume") == 0
+    for one, other in zip(weights_of(newest(home)), weights_of(run), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def test_changed_data_is_refused(home, tmp_path, capfd):
+    run = shutil.copytree(newest(home), tmp_path / "run")
+    config = json.loads((run / "config.json").read_text())
+    write_reviews(tmp_path / "reviews.csv", seed=2)
+    (run / "config.json").write_text(json.dumps(config | {"data": str(tmp_path / "reviews.csv")}))
+    assert app("evaluate", "--run", run) == 2
+    assert "has changed since the run" in capfd.readouterr().err
+
+
+def test_folds_unlabelled_texts_and_pretrained_vectors(home, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "more.txt").write_text("good fine\nbad poor\nthe the\n")
+    (tmp_path / "vectors.txt").write_text("4 5\ngood 1 0 0 0 1\nbad -1 0 0 0 1\nother 1 1 1 1 1\n")
+    arguments = ("--data", home / "reviews.csv", "--model", "embedding_average", "--folds", "2", "--epochs", "2")
+    more = (
+        "--unlabelled",
+        "more.txt",
+        "--confidence",
+        "0.5",
+        "--vectors",
+        "vectors.txt",
+        "--class-weights",
+        "balanced",
+    )
+    assert app("train", *arguments, *more, "--run", "run", "--learning-rate", "0.01") == 0
+    printed = capfd.readouterr().out
+    assert "labelled 3 of 3 unlabelled texts" in printed
+    assert "vectors.txt has 2 of the" in printed
+    summary = json.loads((tmp_path / "run" / "metrics.json").read_text())["folds"]
+    folds = [json.loads((tmp_path / "run" / f"fold-0{i}" / "metrics.json").read_text())["test"] for i in (1, 2)]
+    values = [fold["accuracy"] for fold in folds]
+    assert summary["accuracy"] == pytest.approx(np.mean(values))
+    assert summary["accuracy_deviation"] == pytest.approx(np.std(values, ddof=1))
+    assert not (tmp_path / "saved_models").exists()
+
+
+def test_search(home, tmp_path, monkeypatch, capfd):
+    pytest.importorskip("keras_tuner")
+    monkeypatch.chdir(tmp_path)
+    arguments = ("--data", home / "reviews.csv", "--model", "embedding_average", "--trials", "4", "--epochs", "1")
+    assert app("search", *arguments, "--run", "run") == 0
+    with (tmp_path / "run" / "trials.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 4 and len({row["learning_rate"] for row in rows}) == 4
+    best = min(rows, key=lambda row: float(row["measured"]))
+    assert f"--learning-rate {best['learning_rate']}" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("name", keras_dl.list_models("text classification"))
+def test_every_text_classifier_fits_the_application(name):
+    import keras
+
+    with keras.StatelessScope(initialize_variables=False):
+        model = create_classifier(Train(model=name), Vocabulary(["good"]), 3)
+        assert model.output_shape == (None, 3)
+        assert model.get_layer("embedding") is not None
+    keras.utils.clear_session(free_memory=False)
+
+
+@pytest.mark.parametrize(
+    ("content", "arguments", "message"),
+    [
+        ("a,b,c\n1,2,3\n", (), "has the columns a, b, c"),
+        (TWO_CLASSES, ("--label-column", "stars"), "has no column 'stars'; --label-column takes one of text, label"),
+        ("text,label\ngood,1\nbad,1\nfair,1\n", (), "has only the class '1'"),
+        ("text,label\ngood,1\nbad,0\nfair,1\n", (), "class '0' of data.csv has 1 review(s)"),
+        ("", (), "data.csv is empty"),
+        ("text,label\n\0\1\2\3", (), "data.csv is a binary file"),
+        (TWO_CLASSES + "one, two,1\n", (), "data.csv line 22 has 3 fields"),
+        (TWO_CLASSES, ("--min-count", "50"), "no word occurs 50 times"),
+        (TWO_CLASSES, ("--model", "resnet50"), "resnet50 does image classification"),
+        (TWO_CLASSES, ("--model", "grue"), "did you mean 'gru'"),
+        (TWO_CLASSES, ("--model", "embedding_average", "--units", "4"), "takes no argument 'units'"),
+        (TWO_CLASSES, ("--folds", "1"), "--folds is 1"),
+        (TWO_CLASSES, ("--dropout", "1"), "--dropout is 1.0"),
+        (TWO_CLASSES, ("--vectors", "none.txt"), "--vectors none.txt can't be read"),
+        (TWO_CLASSES, ("--unlabelled", "none.txt"), "none.txt can't be read"),
+        (None, (), "data.csv: no such file or folder"),
+    ],
+)
+def test_bad_input_is_one_line(tmp_path, monkeypatch, capfd, content, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    if content is not None:
+        (tmp_path / "data.csv").write_text(content)
+    assert app("train", "--data", "data.csv", *arguments) == 2
+    error = capfd.readouterr().err.splitlines()[-1]
+    assert error.startswith("error: ")
+    assert message in error
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_vocabulary_of_one_word(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    rows = "".join(f"{'ok ' * (i + 1)},{i % 2}\n" for i in range(30))
+    (tmp_path / "data.csv").write_text("text,label\n" + rows)
+    assert app("train", "--data", "data.csv", *SMALL, "--no-export", "--run", "run") == 0
+    assert (tmp_path / "run" / "vocabulary.txt").read_text() == "ok\n"

@@ -1,0 +1,59 @@
+"""What decided, against models whose answer can be taken apart by hand."""
+
+import keras
+import numpy as np
+
+import keras_dl
+from keras_dl.text.saliency import explain, ngram_shares
+from keras_dl.text.vocabulary import Vocabulary
+
+
+def test_a_linear_model_is_taken_apart_exactly():
+    keras.utils.set_random_seed(0)
+    vocabulary = Vocabulary(["good", "bad", "film"])
+    model = keras_dl.create_model("embedding_average", vocabulary_size=5, num_classes=2, embedding_dim=4)
+    (found,) = explain(model, vocabulary, ["good film new"])
+    assert found.words == ("good", "film", "new")
+    vectors = np.asarray(model.get_layer("embedding").embeddings)[[2, 4, 1]]
+    kernel, bias = (np.asarray(w) for w in model.get_layer("predictions").weights)
+    said = found.scores.argmax()
+    direction = kernel[:, said] - kernel[:, 1 - said]
+    np.testing.assert_allclose(found.contributions, vectors @ direction / 3, rtol=1e-4, atol=1e-6)
+    log_odds = np.log(found.scores[said] / found.scores[1 - said])
+    np.testing.assert_allclose(found.contributions.sum() + bias[said] - bias[1 - said], log_odds, rtol=1e-3, atol=1e-5)
+
+
+def test_ngrams_are_divided_among_their_words_once():
+    vocabulary = Vocabulary(["not", "bad"], ngrams=["not", "bad", "not bad"], ngram_width=2)
+    weights = np.array([0, 1.0, -2.0, 5.0])
+    shares = ngram_shares(vocabulary, ["not", "bad", "bad", "new"], weights)
+    np.testing.assert_allclose(shares, [1 + 2.5, -2 + 2.5, 0, 0])
+    assert shares.sum() == weights.sum()
+
+
+def test_a_wide_branch_counts_in_full():
+    vocabulary = Vocabulary(["not", "bad"], ngrams=["not", "bad", "not bad"], ngram_width=2)
+    model = keras_dl.create_model(
+        "wide_recurrent", vocabulary_size=4, num_classes=2, embedding_dim=4, units=4, ngram_features=4
+    )
+    model.get_layer("deep").set_weights([np.zeros_like(w) for w in model.get_layer("deep").get_weights()])
+    kernel = np.array([[0, 0], [0.1, 0.3], [0.2, -0.4], [-0.5, 0.7]], "float32")
+    model.get_layer("ngram_scores").kernel.assign(kernel)
+    (found,) = explain(model, vocabulary, ["not bad"])
+    log_odds = np.log(found.scores.max() / found.scores.min())
+    np.testing.assert_allclose(found.contributions.sum(), log_odds, rtol=1e-5)
+
+
+def test_attention_is_shown_where_there_is_some():
+    model = keras_dl.create_model(
+        "self_attention_classifier", vocabulary_size=4, num_classes=2, embedding_dim=4, units=4, num_heads=2
+    )
+    (found,) = explain(model, Vocabulary(["not", "bad"]), ["not bad bad"])
+    assert found.attention.shape == (3,)
+    np.testing.assert_allclose(found.attention.sum(), 1, rtol=1e-5)
+
+
+def test_an_empty_text_has_nothing_to_show():
+    model = keras_dl.create_model("embedding_average", vocabulary_size=4, num_classes=2, embedding_dim=4)
+    (found,) = explain(model, Vocabulary(["not", "bad"]), [""])
+    assert found.words == () and found.contributions.shape == (0,)
