@@ -499,7 +499,8 @@ def evaluate_and_draw(model: keras.Model, box_set: BoxSet, folder: Path, picture
 
     from keras_dl import plots
 
-    found = find(detector(model), box_set.images, *SCORED)
+    detect = detector(model)
+    found = find(detect, box_set.images, *SCORED)
     result = score(found, box_set)
     metrics: dict[str, float] = {
         "pictures": len(box_set),
@@ -520,7 +521,7 @@ def evaluate_and_draw(model: keras.Model, box_set: BoxSet, folder: Path, picture
     plots.detection_curves(result["precision"][0], result["recall_levels"], result["AP50"], names, path=path)
     few = np.unique(np.linspace(0, len(box_set) - 1, GALLERY).round().astype(int))
     chosen = box_set.subset(few)
-    shown = find(detector(model), chosen.images, *SHOWN)
+    shown = find(detect, chosen.images, *SHOWN)
     pixels = [upright_pixels(image) for image in chosen.images]
     plots.detections_gallery(pixels, truths_of(chosen), shown, names, chosen.names, path=pictures / "detections.png")
     if (folder / "history.csv").exists():
