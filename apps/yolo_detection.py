@@ -333,7 +333,7 @@ def fit_detector(
     import numpy as np
 
     from keras_dl import plots, training
-    from keras_dl.data.box_pipeline import box_training_stream
+    from keras_dl.data.box_pipeline import MEMORY_LIMIT, box_training_stream
     from keras_dl.training.replicas import is_chief, worker_count
 
     anchors = own_anchors(options.model, train_part, size, options.seed) if options.anchors == "auto" else None
@@ -361,7 +361,7 @@ def fit_detector(
         print(f"{steps_per_epoch:,} steps an epoch, {options.epochs} epochs")
         return model
 
-    def stream(start_step: int) -> tf.data.Dataset:
+    def stream(start_step: int, memory_limit: int = MEMORY_LIMIT) -> tf.data.Dataset:
         return box_training_stream(
             train_part,
             image_size=size,
@@ -371,10 +371,11 @@ def fit_detector(
             start_step=start_step,
             mosaic_steps=round(0.85 * steps),
             multi_scale=options.multi_scale,
+            memory_limit=memory_limit,
         )
 
     if is_chief(strategy) and not options.resume:
-        images, truth = next(stream(0).as_numpy_iterator())
+        images, truth = next(stream(0, memory_limit=0).as_numpy_iterator())
         few = {key: rows[:SAMPLES] for key, rows in truth.items()}
         path = folder / "plots" / "augmented.png"
         print(f"samples: {plots.augmented_samples(images[:SAMPLES], few, train_part.class_names, path=path)}")
@@ -499,7 +500,8 @@ def evaluate_and_draw(model: keras.Model, box_set: BoxSet, folder: Path, picture
 
     from keras_dl import plots
 
-    found = find(detector(model), box_set.images, *SCORED)
+    detect = detector(model)
+    found = find(detect, box_set.images, *SCORED)
     result = score(found, box_set)
     metrics: dict[str, float] = {
         "pictures": len(box_set),
@@ -520,7 +522,7 @@ def evaluate_and_draw(model: keras.Model, box_set: BoxSet, folder: Path, picture
     plots.detection_curves(result["precision"][0], result["recall_levels"], result["AP50"], names, path=path)
     few = np.unique(np.linspace(0, len(box_set) - 1, GALLERY).round().astype(int))
     chosen = box_set.subset(few)
-    shown = find(detector(model), chosen.images, *SHOWN)
+    shown = find(detect, chosen.images, *SHOWN)
     pixels = [upright_pixels(image) for image in chosen.images]
     plots.detections_gallery(pixels, truths_of(chosen), shown, names, chosen.names, path=pictures / "detections.png")
     if (folder / "history.csv").exists():

@@ -68,17 +68,16 @@ def test_unchanged_pictures_come_once_an_epoch_in_a_new_order():
             assert around(pixels) == box.tolist() == box_set.boxes[number][0].tolist()
 
 
-@pytest.mark.parametrize("memory_limit", [0, 1 << 30])
-def test_a_stream_goes_on_where_it_broke_off(memory_limit):
+def test_a_stream_goes_on_where_it_broke_off():
     box_set = blocks()
     options = {"augment": EVERYTHING, "multi_scale": 0.5, "mosaic_steps": 5}
     unbroken = batches(box_set, 8, **options)
-    resumed = batches(box_set, 4, **options, start_step=4, memory_limit=memory_limit)
+    resumed = batches(box_set, 4, **options, start_step=4, memory_limit=0)  # and decodes anew each time
     assert all(same(one, other) for one, other in zip(unbroken[4:], resumed, strict=True))
     assert not same(unbroken[0], batches(box_set, 1, **options | {"seed": 4})[0])
 
 
-@pytest.mark.parametrize("augment", ["mirror", "flip", "scale", "mirror,flip,scale"])
+@pytest.mark.parametrize("augment", ["mirror", "mirror,flip,scale"])
 def test_boxes_move_with_what_they_are_around(augment):
     seen = 0
     for images, truth in batches(blocks(), 10, augment=augment):
