@@ -672,21 +672,21 @@ def nearest_latent(
     import numpy as np
     import tensorflow as tf
 
-    latent = tf.Variable(tf.random.stateless_normal((STARTS, model.latent_dim), (seed, 0)))
+    latent = keras.Variable(tf.random.stateless_normal((STARTS, model.latent_dim), (seed, 0)), name="latent")
     optimizer = keras.optimizers.Adam(0.05)
     optimizer.build([latent])
 
     def errors() -> tuple[tf.Tensor, tf.Tensor]:
-        made = model(inputs_of(model, latent, ids), training=False)
+        made = model(inputs_of(model, tf.convert_to_tensor(latent.value), ids), training=False)
         return made, tf.reduce_mean(tf.square((made - target) / 127.5), (1, 2, 3))
 
     @tf.function(autograph=False)
     def step() -> None:
         with tf.GradientTape() as tape:
             # Vectors far longer than those drawn in training make no faces.
-            prior = tf.reduce_mean(tf.square(tf.reduce_mean(tf.square(latent), 1) - 1))
+            prior = tf.reduce_mean(tf.square(tf.reduce_mean(tf.square(latent.value), 1) - 1))
             loss = tf.reduce_sum(errors()[1]) + 0.01 * prior
-        optimizer.apply_gradients([(tape.gradient(loss, latent), latent)])
+        optimizer.apply_gradients([(tape.gradient(loss, latent.value), latent)])
 
     for _ in range(steps):
         step()
