@@ -49,7 +49,9 @@ def read_tfds(name: str, strict: bool = False, labels: bool = True) -> ImageSet:
     names = [f"{name} example {i}" for i in range(len(pictures))]
     known = builder.info.features[label].names if label else [""]
     numbers, class_names = class_numbers(found, known, name, split)
-    return checked_image_set(pictures, numbers, class_names if label else [], names=names, source=f"tfds:{name}", strict=strict)
+    return checked_image_set(
+        pictures, numbers, class_names if label else [], names=names, source=f"tfds:{name}", strict=strict
+    )
 
 
 def read_split(builder: Any, name: str, split: str, **arguments: Any) -> Any:
