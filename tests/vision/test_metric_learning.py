@@ -6,6 +6,7 @@ import keras
 import numpy as np
 import pytest
 from keras import layers, ops
+from PIL import Image, ImageDraw
 from sklearn.datasets import load_digits
 from sklearn.metrics import roc_auc_score
 
@@ -20,7 +21,7 @@ def rng():
 
 
 @dataclasses.dataclass
-class Digits:
+class Labelled:
     images: np.ndarray
     labels: np.ndarray
 
@@ -38,11 +39,31 @@ def digits():
     images[negative] = 255 - images[negative]
     held_out = np.arange(len(labels)) % 5 == 0
     splits = {"train": (labels < 6) & ~held_out, "seen": (labels < 6) & held_out, "unseen": labels >= 6}
-    return {split: Digits(images[rows], labels[rows]) for split, rows in splits.items()}
+    return {split: Labelled(images[rows], labels[rows]) for split, rows in splits.items()}
 
 
-def small_embedding(units, activation=None):
-    inputs = keras.Input((8, 8, 1), name="images")
+def draw_glyph(strokes, rng):
+    """24x24 grey, white on black, of three bent strokes: turned, shifted and wobbled, as by another hand each time."""
+    angle = rng.normal(0, 0.15)
+    turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    points = (strokes - 32 + rng.normal(0, 2, strokes.shape)) @ turn + 32 + rng.normal(0, 3, 2)
+    image = Image.new("L", (64, 64))
+    for stroke in points:
+        ImageDraw.Draw(image).line([tuple(point) for point in stroke], fill=255, width=int(rng.integers(3, 7)))
+    return np.asarray(image.resize((24, 24), Image.Resampling.BOX), "float32")[..., None]
+
+
+@pytest.fixture(scope="module")
+def glyphs():
+    """Characters of a made-up alphabet, drawn ten times each: 60 to learn from, and 20 never seen."""
+    rng = np.random.default_rng(0)
+    strokes, labels = rng.uniform(10, 54, (80, 3, 3, 2)), np.repeat(np.arange(80), 10)
+    images = np.stack([draw_glyph(strokes[label], rng) for label in labels])
+    return {"train": Labelled(images[:600], labels[:600]), "unseen": Labelled(images[600:], labels[600:])}
+
+
+def small_embedding(units, activation=None, side=8):
+    inputs = keras.Input((side, side, 1), name="images")
     x = layers.Rescaling(1 / 127.5, -1.0)(inputs)
     x = layers.Conv2D(16, 3, padding="same", activation="relu")(x)
     x = layers.MaxPooling2D(2)(x)
@@ -169,10 +190,10 @@ def test_distance_of_equal_images_has_a_finite_gradient():
     assert all(np.isfinite(ops.convert_to_numpy(w)).all() for w in model.weights)
 
 
-def verification_auc(score, digits, rng):
+def verification_auc(score, images, rng):
     """How well `score(first, second)` ranks pairs of one class above pairs of two."""
-    first, second, same = draw_pairs(digits.labels, 2000, rng)
-    return roc_auc_score(same, score(digits.images[first], digits.images[second]))
+    first, second, same = draw_pairs(images.labels, 2000, rng)
+    return roc_auc_score(same, score(images.images[first], images.images[second]))
 
 
 def minus_pixel_distance(first, second):
@@ -206,24 +227,42 @@ def test_siamese_verifies_classes_it_never_saw(digits, rng, output, least):
     assert verification_auc(score, digits["seen"], rng) > 0.9
 
 
-@pytest.mark.slow
-def test_triplets_separate_the_classes_of_new_images(digits, rng):
+def train_triplets(train, side, batch_size, epochs):
+    """A triplet embedding's score of two images, before it has learnt from these and after."""
     keras.utils.set_random_seed(0)
-    model = create_model("triplet_embedding", backbone=small_embedding(64, "relu"), embedding_size=16)
+    model = create_model("triplet_embedding", backbone=small_embedding(64, "relu", side), embedding_size=16)
     model.compile(keras.optimizers.Adam(1e-3), TripletSemiHardLoss())
 
-    def embed(images):
-        return model.predict(images, batch_size=500, verbose=0)
-
     def score(first, second):
-        return -np.linalg.norm(embed(first) - embed(second), axis=1)
+        a, b = (model.predict(images, batch_size=500, verbose=0) for images in (first, second))
+        np.testing.assert_allclose(np.linalg.norm(a, axis=1), 1, atol=1e-5)
+        return -np.linalg.norm(a - b, axis=1)
 
-    untrained = verification_auc(score, digits["seen"], np.random.default_rng(2))
-    train = digits["train"]
-    model.fit(train.images, train.labels, batch_size=64, epochs=8, verbose=0)
-    np.testing.assert_allclose(np.linalg.norm(embed(digits["seen"].images), axis=1), 1, atol=1e-5)
+    yield score
+    model.fit(train.images, train.labels, batch_size=batch_size, epochs=epochs, verbose=0)
+    yield score
+
+
+@pytest.mark.slow
+def test_triplets_separate_the_classes_of_new_images(digits):
+    untrained, trained = (
+        verification_auc(score, digits["seen"], np.random.default_rng(2))
+        for score in train_triplets(digits["train"], side=8, batch_size=64, epochs=8)
+    )
     assert untrained < 0.7
-    assert verification_auc(score, digits["seen"], np.random.default_rng(2)) > 0.95
+    assert trained > 0.95
+
+
+@pytest.mark.slow
+def test_triplets_tell_classes_apart_that_they_never_saw(glyphs):
+    """Over seeds 0 and 1 it is 0.86 and 0.88, untrained 0.71 and 0.75, by pixels 0.78."""
+    untrained, trained = (
+        verification_auc(score, glyphs["unseen"], np.random.default_rng(2))
+        for score in train_triplets(glyphs["train"], side=24, batch_size=120, epochs=8)
+    )
+    pixels = verification_auc(minus_pixel_distance, glyphs["unseen"], np.random.default_rng(2))
+    assert trained > 0.82
+    assert trained > max(untrained, pixels) + 0.04
 
 
 def test_triplet_embedding_takes_any_classifier_as_backbone():
