@@ -57,22 +57,25 @@ def find_run(application: str, run: Path | None = None) -> Path:
     return max(finished, key=lambda path: (path / "model.keras").stat().st_mtime)
 
 
-def write_text(path: Path, text: str) -> None:
-    """Writes a file whole or not at all."""
-    write_bytes(path, text.encode("utf-8"))
-
-
 def write_bytes(path: Path, content: bytes) -> None:
-    """Writes a file whole or not at all; makes the parent folders."""
+    """Writes a file whole or not at all.
+
+    Raises:
+        UserError: if it can't be written.
+    """
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         beside.write_bytes(content)
         beside.replace(path)
     except OSError as error:
         with contextlib.suppress(OSError):
             beside.unlink()
         raise UserError(f"can't write {path} ({error.strerror}); free some space or name another folder") from error
+
+
+def write_text(path: Path, text: str) -> None:
+    """Writes a text file as UTF-8, whole or not at all."""
+    write_bytes(path, text.encode("utf-8"))
 
 
 def write_json(path: Path, value: Any) -> None:
