@@ -565,6 +565,7 @@ def write_picture(path: Path, pixels: np.ndarray) -> None:
     """A PNG of pixels in [0, 255]; makes the parent folders."""
     import tensorflow as tf
 
+    path.parent.mkdir(parents=True, exist_ok=True)
     run.write_bytes(path, encode_pictures(tf.constant(pixels[None]))[0].numpy())
 
 

@@ -1,4 +1,4 @@
-"""Models that make pictures: one file per architecture."""
+"""Generative models: one file per architecture."""
 
 ARCHITECTURES = (
     "adversarial_autoencoder",
