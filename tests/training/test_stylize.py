@@ -87,8 +87,9 @@ def test_steps_are_all_spent():
 
 def test_blended_styles_are_the_mean_of_their_grams(describe):
     pixels = [picture(32, 40, seed) for seed in (1, 2)]
-    single = [make_targets(describe, GOAL, [Style(p)], 40)["style"] for p in pixels]
-    both = make_targets(describe, GOAL, [Style(pixels[0], 3.0), Style(pixels[1], 1.0)], 40)["style"]
+    content = tf.constant(pixels[0])[None]
+    single = [make_targets(describe, content, [Style(p)], 40)["style"] for p in pixels]
+    both = make_targets(describe, content, [Style(pixels[0], 3.0), Style(pixels[1], 1.0)], 40)["style"]
     for layer, gram in both.items():
         np.testing.assert_allclose(gram, 0.75 * single[0][layer] + 0.25 * single[1][layer], rtol=1e-4, atol=1e-6)
 
