@@ -61,7 +61,7 @@ def test_minimisers_find_a_known_minimum(minimise, steps):
 def test_adam_is_kerass():
     state = Adam.start(START)
     variable = tf.Variable(START)
-    peer = keras.optimizers.Adam(3.0, beta_2=0.99, epsilon=1e-8)
+    peer = keras.optimizers.Adam(3.0, beta_2=0.99, epsilon=1e-12)
     for _ in range(5):
         state, values = state.next(bowl, 3.0)
         with tf.GradientTape() as tape:
