@@ -164,7 +164,7 @@ def test_ctrl_c_keeps_the_current_picture(home, monkeypatch, capfd):
 
     monkeypatch.setattr(Progress, "show", show)
     assert app("--content", "photo.png", *NET, "--size", "48", "--steps", "500", "--output", "out.png") == 130
-    assert "stopped at step 2 of 500: out.png" in capfd.readouterr().err
+    assert "stopped at step 1 of 500: out.png" in capfd.readouterr().err
     assert Image.open("out.png").size == (48, 32)
 
 
