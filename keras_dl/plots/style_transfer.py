@@ -12,6 +12,7 @@ from keras_dl.plots.style import BLUE, GREEN, GREY, INK, VERMILION, plain_log_ax
 
 CELL = 3.2  # inches a side
 LETTERS = 44
+RANGE = 1e-4  # of the losses that are drawn: that of the content is 0 where the photo itself is the start
 COLOURS = {"total": INK, "content": BLUE, "style": VERMILION, "variation": GREEN}
 
 
@@ -55,6 +56,8 @@ def style_losses(history: Sequence[Mapping[str, float]]) -> Figure:
         if any(value > 0 for value in values):
             axes.plot(steps, values, color=colour, label=name)
     axes.set_yscale("log")
+    largest = max(row["total"] for row in history)
+    axes.set_ylim(largest * RANGE, largest * 2)
     plain_log_axis(axes.yaxis)
-    axes.legend(loc="upper right", ncols=2)
+    axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=4, borderaxespad=0.2)
     return figure

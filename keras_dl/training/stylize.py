@@ -14,7 +14,7 @@ from keras_dl.generative.style import weighted_losses
 
 SMALLEST = 96  # pixels of the shorter side below which the pyramid does not go
 SMALLEST_MAP = 16  # pixels of which four poolings leave one
-BETAS, EPSILON = (0.9, 0.99), 1e-8
+BETAS, EPSILON = (0.9, 0.99), 1e-12  # a pixel's share of the loss may be far below 1e-8
 LBFGS_SCALE = 1e6  # of the loss: makes the first step one of some levels of colour, and not of none
 
 Losses = Callable[[tf.Tensor], dict[str, tf.Tensor]]
