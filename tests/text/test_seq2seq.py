@@ -73,7 +73,7 @@ def test_scheduled_sampling_feeds_the_models_own_tokens():
     model = create_model("seq2seq", **SMALL)
     model.compile("sgd", SmoothedCrossEntropy(0.0))
     source, target = reversals(16, seed=2)
-    x, y = {"source": source, "target": tf.constant(target[:, :-1])}, target[:, 1:]
+    x, y = {"source": tf.constant(source), "target": tf.constant(target[:, :-1])}, target[:, 1:]
     y_pred = model(x)
     truth = float(model.compute_loss(x=x, y=y, y_pred=y_pred))
     share = [0.0]
