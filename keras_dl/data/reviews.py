@@ -88,7 +88,7 @@ def review_set(texts: Sequence[str], labels: Sequence[str], source: str, notes: 
     Raises:
         UserError: if nothing is left.
     """
-    pairs = [(text.strip(), label.strip()) for text, label in zip(texts, labels, strict=True)]
+    pairs = [(text.strip(), " ".join(label.split())) for text, label in zip(texts, labels, strict=True)]
     empty = sum(not text for text, _ in pairs)
     unlabelled = sum(bool(text) and not label for text, label in pairs)
     pairs = [pair for pair in pairs if all(pair)]
