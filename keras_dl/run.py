@@ -60,7 +60,7 @@ def find_run(application: str, run: Path | None = None) -> Path:
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Writes a file whole or not at all; makes the parent folders.
+    """Writes a file whole or not at all.
 
     Raises:
         UserError: if it can't be written.

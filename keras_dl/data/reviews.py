@@ -88,7 +88,7 @@ def review_set(texts: Sequence[str], labels: Sequence[str], source: str, notes: 
     Raises:
         UserError: if nothing is left.
     """
-    pairs = [(text.strip(), label.strip()) for text, label in zip(texts, labels, strict=True)]
+    pairs = [(text.strip(), " ".join(label.split())) for text, label in zip(texts, labels, strict=True)]
     empty = sum(not text for text, _ in pairs)
     unlabelled = sum(bool(text) and not label for text, label in pairs)
     pairs = [pair for pair in pairs if all(pair)]
@@ -126,7 +126,7 @@ def _read_table(path: Path, text_column: str | None, label_column: str | None) -
     text = find_column(path, table.columns, text_column, TEXT_NAMES, "--text-column")
     others = [name for name in table.columns if name != text]
     names = (*LABEL_NAMES, others[0].lower()) if len(others) == 1 else LABEL_NAMES
-    label = find_column(path, others, label_column, names, "--label-column")
+    label = find_column(path, table.columns if label_column else others, label_column, names, "--label-column")
     rows = [row for _, row in table.rows]
     return review_set([row[text] for row in rows], [row[label] for row in rows], str(path), table.notes)
 

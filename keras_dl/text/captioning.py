@@ -78,4 +78,4 @@ def attention_maps(model: keras.Model) -> keras.Model:
     """From the model's inputs to where it looks for each token: `(batch, m, height, width)` of the feature map."""
     weights = model.get_layer("attention").output[1]
     height, width = model.get_layer("memory").input.shape[1:3]
-    return keras.Model(model.input, ops.reshape(weights, (-1, ops.shape(weights)[1], height, width)))
+    return keras.Model(model.input, layers.Reshape((-1, height, width))(weights))

@@ -38,28 +38,41 @@ def explain(model: keras.Model, vocabulary: Vocabulary, texts: Sequence[str]) ->
     respect to it (Li et al. 2016, arXiv:1506.01066; times the input: Denil et al. 2014, arXiv:1412.6815). A wide
     branch of n-grams is linear, so its share is exact: that of an n-gram is divided evenly among its words.
     """
-    return [_explain(model, vocabulary, text) for text in texts]
+    names = input_names(model)
+    inner = keras.Model(model.inputs, [model.get_layer("embedding").output, model.output])
+    attends = any(isinstance(layer, MultiHeadAttention) for layer in model.layers)
+    maps = attention_maps(model) if attends else None
+    wide = next((layer for layer in model.layers if isinstance(layer, NgramScores)), None)
+    weights = None if wide is None else np.asarray(wide.ratios * wide.kernel, "float64")
+    explanations = []
+    for text in texts:
+        ids = vocabulary(tf.constant([text]))
+        tokens = vocabulary.cut(vocabulary.split(tf.constant([text]))).flat_values.numpy()
+        words = [token.decode("utf-8") for token in tokens]
+        chosen, scores, contributions = _gradient_times_input(inner, [ids[name] for name in names])
+        contributions = contributions[: len(words)]
+        if weights is not None:
+            others = np.delete(np.arange(weights.shape[1]), chosen)
+            contributions += ngram_shares(vocabulary, words, weights[:, chosen] - weights[:, others].mean(axis=1))
+        attention = None if maps is None else _looks(maps(ids["tokens"], training=False), len(words))
+        explanations.append(Explanation(tuple(words), contributions, attention, scores))
+    return explanations
 
 
-def _explain(model: keras.Model, vocabulary: Vocabulary, text: str) -> Explanation:
-    words = vocabulary.cut(vocabulary.split(tf.constant([text])))
-    ids = vocabulary(tf.constant([text]))
-    inputs = [ids[name] for name in input_names(model)]
-    embedding = model.get_layer("embedding").output
+def _gradient_times_input(inner: keras.Model, inputs: list[tf.Tensor]) -> tuple[int, np.ndarray, np.ndarray]:
+    """The predicted class of one text, the scores, and each step's contribution to its log-odds."""
     with tf.GradientTape() as tape:
-        vectors, scores = keras.Model(model.inputs, [embedding, model.output])(inputs, training=False)
+        vectors, scores = inner(inputs, training=False)
         chosen = int(tf.argmax(scores[0]))
         share = tf.clip_by_value(scores[0, chosen], 1e-6, 1 - 1e-6)
         log_odds = tf.math.log(share) - tf.math.log1p(-share)
     gradient = tape.gradient(log_odds, vectors)
-    tokens = [word.decode("utf-8") for word in words.flat_values.numpy()]
-    contributions = np.array(tf.reduce_sum(gradient * vectors, -1)[0], "float64")[: len(tokens)]
-    wide = next((layer for layer in model.layers if isinstance(layer, NgramScores)), None)
-    if wide is not None:
-        weights = np.asarray(wide.ratios * wide.kernel, "float64")
-        others = np.delete(np.arange(weights.shape[1]), chosen)
-        contributions += ngram_shares(vocabulary, tokens, weights[:, chosen] - weights[:, others].mean(axis=1))
-    return Explanation(tuple(tokens), contributions, _attention(model, ids, len(tokens)), scores.numpy()[0])
+    return chosen, scores.numpy()[0], np.array(tf.reduce_sum(gradient * vectors, -1)[0], "float64")
+
+
+def _looks(maps: dict[str, tf.Tensor], words: int) -> np.ndarray:
+    """How much the words look at each, on average."""
+    return np.mean([np.asarray(found)[0, :, :words, :words].mean(axis=(0, 1)) for found in maps.values()], axis=0)
 
 
 def ngram_shares(vocabulary: Vocabulary, tokens: Sequence[str], weights: np.ndarray) -> np.ndarray:
@@ -73,11 +86,3 @@ def ngram_shares(vocabulary: Vocabulary, tokens: Sequence[str], weights: np.ndar
                 seen.add(ngram)
                 shares[start : start + width] += weights[number[ngram]] / width
     return shares
-
-
-def _attention(model: keras.Model, inputs: dict[str, tf.Tensor], words: int) -> np.ndarray | None:
-    if not any(isinstance(layer, MultiHeadAttention) for layer in model.layers):
-        return None
-    maps = attention_maps(model)(inputs["tokens"], training=False)
-    looks = np.mean([np.asarray(found)[0, :, :words, :words].mean(axis=(0, 1)) for found in maps.values()], axis=0)
-    return looks

@@ -57,7 +57,9 @@ def schedule_sampling(model: keras.Model, probability: Callable[[Any], Any] | fl
     """
     plain = model.compute_loss
     generator = keras.random.SeedGenerator(seed)
-    model.sampling_seed = generator  # tracked by the model, so that checkpoints hold it
+    model._tracker.unlock()  # a built model takes no new state, but checkpoints must hold this one
+    model.sampling_seed = generator
+    model._tracker.lock()
 
     def compute_loss(
         x: Any = None, y: Any = None, y_pred: Any = None, sample_weight: Any = None, training: bool = True

@@ -102,8 +102,6 @@ def test_tensorflow_datasets(monkeypatch):
         assert len(pairs) + sum(pairs.dropped.values()) == 5
         with pytest.raises(UserError, match="no sentence pairs"):
             read_tfds_pairs("imdb_reviews")
-        with pytest.raises(UserError, match="no split"):
-            read_tfds_pairs("ted_hrlr_translate/pt_to_en", "nowhere")
 
 
 def test_held_out_parts_share_no_sentence():
