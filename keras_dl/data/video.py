@@ -28,12 +28,16 @@ def read_video(path: Path) -> tuple[Fraction, Iterator[tuple[float, np.ndarray]]
         raise UserError(f"{path} is no video that can be read ({error})") from None
 
     def frames() -> Iterator[tuple[float, np.ndarray]]:
+        empty = True
         with container:
             try:
                 for frame in container.decode(stream):
+                    empty = False
                     yield float(frame.time or 0.0), frame.to_ndarray(format="rgb24")
             except av.FFmpegError as error:
                 raise UserError(f"{path} is damaged ({error}): cut it before that place, or make it anew") from None
+        if empty:
+            raise UserError(f"{path} has no frames: leave it out")
 
     return stream.average_rate or Fraction(25), frames()
 
@@ -54,7 +58,8 @@ def video_writer(path: Path, rate: Fraction) -> Iterator[Any]:
 
             def write(pixels: np.ndarray) -> None:
                 even = pixels[: max(2, len(pixels) // 2 * 2), : max(2, pixels.shape[1] // 2 * 2)]
-                stream.height, stream.width = even.shape[:2]
+                if not stream.codec_context.is_open:
+                    stream.height, stream.width = even.shape[:2]
                 container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(even), format="rgb24")))
 
             yield write
@@ -63,7 +68,8 @@ def video_writer(path: Path, rate: Fraction) -> Iterator[Any]:
     except av.FFmpegError as error:
         raise UserError(f"can't write {path} ({error.strerror}); free some space or name another folder") from None
     finally:
-        beside.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            beside.unlink()
 
 
 def _av(path: Path) -> Any:

@@ -56,6 +56,7 @@ class SingleObject(Detector):
     task="object detection",
     parameters=678_697,
     small={"input_shape": (32, 32, 3), "num_classes": 3},
+    stages=("conv1_relu", "conv2_block3_out", "conv3_block3_out", "conv4_block3_out"),
 )
 def single_object_localizer(
     backbone: str | keras.Model = "resnet20_cifar",
