@@ -77,13 +77,13 @@ def nearest_pictures(
         usual: how far a picture that was not trained on lies from its nearest training picture.
         title: stands over the picture.
     """
-    title = f"{title} (of unseen real pictures the distance is {usual:.3g})"
+    title = f"{title} (of unseen real pictures the distance is {usual:,.0f})"
     cell = CELL * 0.7
     figure, grid = image_grid(2, len(samples), title, caption_lines=1, cell=cell)
     for column, (sample, reference, distance) in enumerate(zip(samples, references, distances, strict=True)):
         show(grid[0, column], sample)
         show(grid[1, column], reference)
-        caption(grid[1, column], 0, f"{distance:.3g}", color=GREY)
+        caption(grid[1, column], 0, f"{distance:,.0f}", color=GREY)
     return figure
 
 
