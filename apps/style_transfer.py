@@ -52,7 +52,7 @@ class Look(cli.Options):
     """How much the photo's shapes count."""
     style_weight: float = 10.0
     """How much the painting's texture and colours count."""
-    variation_weight: float = 20.0
+    variation_weight: float = 10.0
     """How much noise is smoothed (total variation)."""
     style_scale: float = 1.0
     """Size of the painting's strokes: of its longer side relative to the result's."""
