@@ -718,14 +718,13 @@ def export_classifier(folder: Path, output: Path) -> Path:
     import tensorflow as tf
 
     from keras_dl.serving.export import ModelCard, Signature, export
-    from keras_dl.text.common import input_names
+    from keras_dl.text.vocabulary import as_taken
 
     model, vocabulary, class_names = load_classifier(folder)
     trained = run.load_config(folder, Train)
 
     def classify(text: tf.Tensor) -> dict[str, tf.Tensor]:
-        inputs = vocabulary(text)
-        probability = model({name: inputs[name] for name in input_names(model)}, training=False)
+        probability = model(as_taken(vocabulary(text)), training=False)
         names = tf.constant(class_names)
         classes = tf.repeat(names[None], tf.shape(text)[0], axis=0)
         return {"label": tf.gather(names, tf.argmax(probability, -1)), "probability": probability, "classes": classes}

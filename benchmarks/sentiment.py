@@ -94,7 +94,7 @@ def main() -> None:
     fixed = keras.utils.pad_sequences(encoded.inputs["tokens"].to_list(), LENGTH, padding="pre")
     theirs = tf.data.Dataset.from_tensor_slices((fixed, encoded.targets)).shuffle(len(fixed), seed=0).repeat()
     theirs = iter(theirs.batch(BATCH, drop_remainder=True).prefetch(tf.data.AUTOTUNE))
-    ours = iter(training_stream(encoded, batch_size=BATCH, seed=0).map(lambda x, y, _: (x["tokens"], y)))
+    ours = iter(training_stream(encoded, batch_size=BATCH, seed=0).map(lambda x, y, _: (x, y)))
     mine = keras_dl.create_model(
         "lstm", vocabulary_size=WORDS, num_classes=classes, embedding_dim=WIDTH, units=UNITS, num_layers=2,
         bidirectional=True, dropout=0.0,

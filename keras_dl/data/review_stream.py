@@ -10,11 +10,11 @@ import tensorflow as tf
 from keras_dl.data.order import endless_epochs, shuffled
 from keras_dl.data.progress import Progress
 from keras_dl.data.review_set import ReviewSet
-from keras_dl.text.common import input_names
-from keras_dl.text.vocabulary import PADDING, UNKNOWN, Vocabulary, chunks, padded
+from keras_dl.text.vocabulary import PADDING, UNKNOWN, Vocabulary, as_taken, chunks, padded
 
 # Batches that are sorted by length together: the more, the less padding and the less chance in what meets in a batch.
 POOL = 50
+Batch = tuple[dict[str, tf.Tensor] | tf.Tensor, tf.Tensor, tf.Tensor]
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -103,7 +103,7 @@ def training_stream(
             (Iyyer et al. 2015, ACL).
 
     Returns:
-        Inputs by name, int32; targets `(batch_size, classes)`; weights `(batch_size,)`.
+        The model's inputs, int32; targets `(batch_size, classes)`; weights `(batch_size,)`.
     """
     count, steps = len(reviews), len(reviews) // batch_size
     if not steps:
@@ -118,13 +118,13 @@ def training_stream(
         batches = tf.reshape(tf.gather(order, tf.argsort(key, stable=True)), [steps, batch_size])
         return tf.gather(batches, shuffled(steps, seed + 1, epoch))
 
-    def finish(step: tf.Tensor, indices: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor]:
+    def finish(step: tf.Tensor, indices: tf.Tensor) -> Batch:
         inputs, targets, weights = reviews.rows(tf.ensure_shape(indices, [batch_size]))
         if word_dropout:
             tokens = inputs["tokens"]
             chance = tf.random.stateless_uniform(tf.shape(tokens), [seed % (1 << 31), step])
             inputs["tokens"] = tf.where((chance < word_dropout) & (tokens != PADDING), UNKNOWN, tokens)
-        return inputs, targets, weights
+        return as_taken(inputs), targets, weights
 
     stream = endless_epochs(epoch_batches, steps, start_step).enumerate(start_step)
     stream = stream.map(finish, tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
@@ -134,7 +134,12 @@ def training_stream(
 def evaluation_batches(reviews: EncodedReviews, batch_size: int) -> tf.data.Dataset:
     """All reviews once, short ones first; the order is `by_length(reviews)`."""
     indices = tf.data.Dataset.from_tensor_slices(by_length(reviews)).batch(batch_size)
-    return indices.map(reviews.rows, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
+
+    def rows(indices: tf.Tensor) -> Batch:
+        inputs, targets, weights = reviews.rows(indices)
+        return as_taken(inputs), targets, weights
+
+    return indices.map(rows, tf.data.AUTOTUNE).prefetch(tf.data.AUTOTUNE)
 
 
 def by_length(reviews: EncodedReviews) -> np.ndarray:
@@ -144,9 +149,7 @@ def by_length(reviews: EncodedReviews) -> np.ndarray:
 
 def scores_of(model: keras.Model, reviews: EncodedReviews, batch_size: int = 128) -> np.ndarray:
     """A model's output for each review, `(n, classes)`, in the order of the reviews."""
-    names = input_names(model)
-    batches = evaluation_batches(reviews, batch_size).map(lambda inputs, *_: {name: inputs[name] for name in names})
-    outputs = model.predict(batches, verbose=0)
+    outputs = model.predict(evaluation_batches(reviews, batch_size).map(lambda inputs, *_: inputs), verbose=0)
     ordered = np.empty_like(outputs)
     ordered[by_length(reviews)] = outputs
     return ordered

@@ -11,11 +11,6 @@ def token_input(sequence_length: int | None) -> Any:
     return keras.Input((sequence_length,), dtype="int32", name="tokens")
 
 
-def input_names(model: keras.Model) -> list[str]:
-    """`tokens`, and what else the model takes."""
-    return [tensor.name for tensor in model.inputs]
-
-
 def embed(tokens: Any, vocabulary_size: int, embedding_dim: int) -> Any:
     """Word vectors, with the mask of the padding."""
     return layers.Embedding(vocabulary_size, embedding_dim, mask_zero=True, name="embedding")(tokens)

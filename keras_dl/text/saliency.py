@@ -2,15 +2,15 @@
 
 import dataclasses
 from collections.abc import Sequence
+from typing import Any
 
 import keras
 import numpy as np
 import tensorflow as tf
 
 from keras_dl.layers.attention import MultiHeadAttention
-from keras_dl.text.common import input_names
 from keras_dl.text.self_attention import attention_maps
-from keras_dl.text.vocabulary import Vocabulary
+from keras_dl.text.vocabulary import Vocabulary, as_taken
 from keras_dl.text.wide_recurrent import NgramScores
 
 
@@ -38,8 +38,7 @@ def explain(model: keras.Model, vocabulary: Vocabulary, texts: Sequence[str]) ->
     respect to it (Li et al. 2016, arXiv:1506.01066; times the input: Denil et al. 2014, arXiv:1412.6815). A wide
     branch of n-grams is linear, so its share is exact: that of an n-gram is divided evenly among its words.
     """
-    names = input_names(model)
-    inner = keras.Model(model.inputs, [model.get_layer("embedding").output, model.output])
+    inner = keras.Model(model.input, [model.get_layer("embedding").output, model.output])
     attends = any(isinstance(layer, MultiHeadAttention) for layer in model.layers)
     maps = attention_maps(model) if attends else None
     wide = next((layer for layer in model.layers if isinstance(layer, NgramScores)), None)
@@ -49,7 +48,7 @@ def explain(model: keras.Model, vocabulary: Vocabulary, texts: Sequence[str]) ->
         ids = vocabulary(tf.constant([text]))
         tokens = vocabulary.cut(vocabulary.split(tf.constant([text]))).flat_values.numpy()
         words = [token.decode("utf-8") for token in tokens]
-        chosen, scores, contributions = _gradient_times_input(inner, [ids[name] for name in names])
+        chosen, scores, contributions = _gradient_times_input(inner, as_taken(ids))
         contributions = contributions[: len(words)]
         if weights is not None:
             others = np.delete(np.arange(weights.shape[1]), chosen)
@@ -59,7 +58,7 @@ def explain(model: keras.Model, vocabulary: Vocabulary, texts: Sequence[str]) ->
     return explanations
 
 
-def _gradient_times_input(inner: keras.Model, inputs: list[tf.Tensor]) -> tuple[int, np.ndarray, np.ndarray]:
+def _gradient_times_input(inner: keras.Model, inputs: Any) -> tuple[int, np.ndarray, np.ndarray]:
     """The predicted class of one text, the scores, and each step's contribution to its log-odds."""
     with tf.GradientTape() as tape:
         vectors, scores = inner(inputs, training=False)

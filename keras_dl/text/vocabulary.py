@@ -166,6 +166,11 @@ def load_vocabulary(folder: Path) -> Vocabulary:
         raise UserError(f"can't read the vocabulary in {folder} ({error}); train again") from error
 
 
+def as_taken(inputs: dict[str, tf.Tensor]) -> dict[str, tf.Tensor] | tf.Tensor:
+    """Inputs as a model takes them: the tensor alone where there is one."""
+    return inputs if len(inputs) > 1 else inputs["tokens"]
+
+
 def padded(ids: tf.RaggedTensor) -> tf.Tensor:
     """Ids `(n, None)` as a rectangle of at least one column."""
     rectangle = ids.to_tensor(PADDING)

@@ -68,6 +68,7 @@ def _draw(
     oracle = keras_tuner.oracles.RandomSearchOracle(
         objective=keras_tuner.Objective("measured", "min"), max_trials=count, hyperparameters=space, seed=seed
     )
+    oracle.verbose = 0
     oracle._set_project_dir(str(folder), "oracle")
     while True:
         trial = oracle.create_trial("search")

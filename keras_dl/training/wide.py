@@ -39,7 +39,7 @@ class WideBranch(keras.callbacks.Callback):
         truth = self._validation.targets.argmax(-1)
         labels, classes = self._train.targets.argmax(-1), branch.num_classes
         wide = fit_naive_bayes_regression(train, labels, validation, truth, classes, self._train.weights)
-        deep = scores_of(keras.Model(self.model.inputs, top.output), self._validation)
+        deep = scores_of(keras.Model(self.model.input, top.output), self._validation)
         factors = blend(deep, wide.logits(validation), truth)
         print(f"the net counts {factors[0]:.2f} times, its n-gram branch {factors[1]:.2f} times", flush=True)
         branch.ratios.assign(wide.ratios)

@@ -29,7 +29,7 @@ def reviews():
 
 
 def take(stream, count):
-    return [(inputs["tokens"].numpy(), weights.numpy()) for inputs, _, weights in stream.take(count)]
+    return [(tokens.numpy(), weights.numpy()) for tokens, _, weights in stream.take(count)]
 
 
 @pytest.mark.parametrize("start", [1, 7, 10, 23])
