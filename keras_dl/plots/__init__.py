@@ -8,7 +8,7 @@ import importlib
 from typing import Any
 
 _EXPORTS = {
-    "annotate": "annotate",
+    "annotate": "boxes",
     "augmented_samples": "detection",
     "class_scores": "classification",
     "confusion_matrix": "confusion",
