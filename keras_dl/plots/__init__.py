@@ -8,7 +8,7 @@ import importlib
 from typing import Any
 
 _EXPORTS = {
-    "annotate": "annotate",
+    "annotate": "boxes",
     "attention_html": "translation",
     "attention_maps": "translation",
     "augmented_samples": "detection",

@@ -3,7 +3,7 @@ import pytest
 from matplotlib.colors import to_rgba
 from matplotlib.patches import Rectangle
 
-from keras_dl.plots.annotate import annotate
+from keras_dl.plots.boxes import annotate
 from keras_dl.plots.detection import augmented_samples, detection_curves, detections_gallery
 from keras_dl.plots.style import CLASS_COLOURS
 
