@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import csv
 import dataclasses
-import hashlib
 import inspect
 import io
 import json
@@ -149,24 +148,9 @@ def read_data(data: str, text_column: str | None, label_column: str | None) -> R
     return reviews
 
 
-def fingerprint(reviews: ReviewSet) -> dict[str, str | int]:
-    """What tells whether the reviews of a run are still the same, and so its split."""
-    content = "\0".join([*reviews.texts, *map(str, reviews.labels), *reviews.class_names])
-    return {"reviews": len(reviews), "sha256": hashlib.sha256(content.encode("utf-8", "replace")).hexdigest()}
-
-
-def check_unchanged(reviews: ReviewSet, folder: Path) -> None:
-    """Refuses reviews that changed since the run began: they would be split otherwise.
-
-    Raises:
-        UserError: if so.
-    """
-    stored = json.loads((folder / "data.json").read_text(encoding="utf-8"))
-    if stored != fingerprint(reviews):
-        raise UserError(
-            f"{reviews.source} has changed since the run in {folder} began ({stored['reviews']:,} reviews then, "
-            f"{len(reviews):,} now): restore it, or train again"
-        )
+def rows_of(reviews: ReviewSet) -> list[str]:
+    """What a run's split depends on."""
+    return [f"{reviews.class_names[label]}\t{text}" for text, label in zip(reviews.texts, reviews.labels, strict=True)]
 
 
 def say_duplicates(reviews: ReviewSet, parts: Sequence[ReviewSet]) -> None:
@@ -276,7 +260,7 @@ def train(options: Train) -> None:
     with contextlib.redirect_stdout(sys.stdout if chief else None):
         reviews = read_data(options.data, options.text_column, options.label_column)
         if options.resume:
-            check_unchanged(reviews, options.run)
+            run.check_fingerprint(options.run, rows_of(reviews), reviews.source)
         parts = next(divisions(options, reviews))
         material = prepare(options, parts)
         folder = options.run
@@ -284,7 +268,7 @@ def train(options: Train) -> None:
             folder = run.new_run(APPLICATION, options.run)
             run.save_config(folder, options)
             run.write_text(folder / "labels.txt", "\n".join(reviews.class_names) + "\n")
-            run.write_json(folder / "data.json", fingerprint(reviews))
+            run.save_fingerprint(folder, rows_of(reviews))
         if options.folds:
             cross_validate(options, reviews, folder, strategy)
             return
@@ -619,7 +603,7 @@ def evaluate(options: Evaluate) -> None:
     pictures, baselines = folder / "plots", None
     if options.data is None:
         reviews = read_data(trained.data, trained.text_column, trained.label_column)
-        check_unchanged(reviews, folder)
+        run.check_fingerprint(folder, rows_of(reviews), reviews.source)
         parts = reviews.split(FRACTIONS, trained.seed)
         reviews, baselines = parts[2], measure_baselines(parts)
     else:

@@ -334,7 +334,7 @@ def train(options: Train) -> None:
         keras.utils.set_random_seed(options.seed)
         if options.resume:
             folder = options.run
-            check_unchanged(parts, folder)
+            run.check_fingerprint(folder, rows_of(parts), "the data")
             source, target = load_vocabularies(options, folder)
         else:
             options = settle(options, pairs)
@@ -344,7 +344,7 @@ def train(options: Train) -> None:
             folder = run.new_run(APPLICATION, options.run) if chief else options.run
             if chief:
                 run.save_config(folder, options)
-                run.write_json(folder / "data.json", fingerprint(parts))
+                run.save_fingerprint(folder, rows_of(parts))
                 for side, pieces in (("source", source), ("target", target)):
                     pieces.save(folder / f"{side}_vocabulary.json")
         fit_translator(options, encoded, parts["validation"], source, target, folder, strategy)
@@ -362,25 +362,11 @@ def train(options: Train) -> None:
         print(f"export: {export_translator(folder, Path('saved_models'), search)}")
 
 
-def fingerprint(parts: dict[str, Pairs]) -> dict[str, dict[str, int | str]]:
-    """What tells whether the pairs of a run are still the same."""
-    import hashlib
-
-    def digest(pairs: Pairs) -> str:
-        return hashlib.sha256("\n".join([*pairs.sources, *pairs.targets]).encode()).hexdigest()
-
-    return {name: {"pairs": len(pairs), "sha256": digest(pairs)} for name, pairs in parts.items()}
-
-
-def check_unchanged(parts: dict[str, Pairs], folder: Path) -> None:
-    """Refuses to go on with other pairs than the run began with.
-
-    Raises:
-        UserError: if they changed.
-    """
-    stored = json.loads((folder / "data.json").read_text(encoding="utf-8"))
-    if stored != fingerprint(parts):
-        raise UserError(f"the pairs have changed since the run in {folder} began: restore them, or train again")
+def rows_of(parts: dict[str, Pairs]) -> list[str]:
+    """What must stay as it is for a run to go on."""
+    return [
+        f"{name}\t{a}\t{b}" for name, pairs in parts.items() for a, b in zip(pairs.sources, pairs.targets, strict=True)
+    ]
 
 
 def fit_translator(
@@ -563,7 +549,7 @@ def evaluate(options: Evaluate) -> None:
         parts = {options.source.stem: read_parallel(options.source, options.target)}
     else:
         parts = split_pairs(trained, read_pairs(trained))
-        check_unchanged(parts, folder)
+        run.check_fingerprint(folder, rows_of(parts), "the data")
         parts.pop("train")
     translator = load_translator(folder)
     metrics = run.read_metrics(folder)

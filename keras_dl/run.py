@@ -119,7 +119,10 @@ def check_fingerprint(run: Path, names: Sequence[str], source: str) -> None:
 
 
 def _fingerprint(names: Sequence[str]) -> dict[str, str | int]:
-    return {"entries": len(names), "names_sha256": hashlib.sha256("\n".join(names).encode()).hexdigest()}
+    return {
+        "entries": len(names),
+        "names_sha256": hashlib.sha256("\n".join(names).encode("utf-8", "surrogatepass")).hexdigest(),
+    }
 
 
 def save_config(run: Path, options: Any) -> None:
