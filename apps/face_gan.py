@@ -523,8 +523,9 @@ def evaluate_and_draw(
         "kid": kid[0],
         "inception_score": metrics.inception_score(answers)[0],
         "inception_score_of_real": metrics.inception_score(net(real)[1])[0],
-        "nearest_training_picture": float(np.median(distances)) / usual,
     }
+    if usual:  # real pictures that are copies of training ones set no measure
+        values["nearest_training_picture"] = float(np.median(distances)) / usual
     print(f"against {len(real):,} pictures that were held back, over {net.description}:")
     for name, value in values.items():
         print(f"  {name:<26}{value:.4f}" if isinstance(value, float) else f"  {name:<26}{value:,}")

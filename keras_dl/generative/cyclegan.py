@@ -121,7 +121,7 @@ def cyclegan(
     """Residual generators and 70x70 patch discriminators (Zhu et al. 2017, section 4 and appendix).
 
     Args:
-        image_shape: `(height, width, channels)` of both kinds, sides that 4 divides or None.
+        image_shape: `(height, width, channels)` of both kinds, sides that 4 divides, 24 pixels at least, or None.
         filters: of the first layers.
         blocks: residual blocks of a generator: 9, or 6 for pictures of 128 pixels.
         objective: a key of `keras_dl.generative.objectives.OBJECTIVES`.

@@ -110,7 +110,7 @@ LOAD = """
 import json, sys
 import numpy as np
 import tensorflow as tf
-assert "keras" not in sys.modules
+assert "keras_dl" not in sys.modules
 served = tf.saved_model.load(sys.argv[1])
 files = sys.argv[3:]
 run = served.signatures["with_thresholds"]

@@ -35,14 +35,14 @@ def test_a_score_sees_seventy_pixels():
 
 def half_tone(level, count, random):
     """Soft pictures around one level."""
-    return np.clip(random.normal(level, 12, (count, 16, 16, 3)), 0, 255).astype("float32")
+    return np.clip(random.normal(level, 12, (count, 24, 24, 3)), 0, 255).astype("float32")
 
 
 @pytest.mark.slow
 def test_dark_pictures_become_bright_and_back():
     random = np.random.default_rng(0)
     keras.utils.set_random_seed(0)
-    model = cyclegan((16, 16, 3), filters=4, blocks=1)
+    model = cyclegan((24, 24, 3), filters=4, blocks=1)
     model.compile(keras.optimizers.Adam(2e-3, 0.5), keras.optimizers.Adam(2e-3, 0.5))
     data = {"first": half_tone(70, 64, random), "second": half_tone(180, 64, random)}
     model.fit(data, batch_size=8, epochs=15, verbose=0)

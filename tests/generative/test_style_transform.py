@@ -26,7 +26,7 @@ def trainer(optimizer, seed=0):
     keras.utils.set_random_seed(seed)
     describe = style_transfer(create_extractor("vgg13_cifar"))
     model = StyleTraining(style_transform(4), describe, WEIGHTS)
-    model.set_style(describe(RNG.uniform(0, 255, (1, 32, 32, 3)).astype("float32"))["style"])
+    model.set_style(describe(np.random.default_rng(seed).uniform(0, 255, (1, 32, 32, 3)).astype("float32"))["style"])
     model.compile(optimizer, keras.losses.MeanAbsoluteError())
     return model
 

@@ -49,7 +49,7 @@ def test_learns_to_say_where():
             layer.momentum = 0.7  # its averages must follow within some dozen steps
     images, captions = pictures(256, seed=1)
     model.compile(keras.optimizers.Adam(3e-3), SmoothedCrossEntropy(0.0))
-    model.fit({"image": images, "target": captions[:, :-1]}, captions[:, 1:], batch_size=32, epochs=5, verbose=0)
+    model.fit({"image": images, "target": captions[:, :-1]}, captions[:, 1:], batch_size=32, epochs=8, verbose=0)
     images, captions = pictures(40, seed=2)
     limits = Limits(2, 4, forbidden=(0, 1))
     found = greedy_search(*decoder(model, ops.convert_to_tensor(images), 4), np.ones(40, "int32"), limits)
