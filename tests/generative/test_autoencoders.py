@@ -95,11 +95,12 @@ def test_vae_raises_its_bound_and_more_samples_raise_it_further(digits):
     model.compile(ADAM(3e-3))
     before = -model.evaluate(test, verbose=0)
     losses = model.fit(train, batch_size=50, epochs=15, verbose=0).history["loss"]
-    bound = float(np.mean([np.mean(model.bound(test)) for _ in range(3)]))
+    bounds = [float(np.mean(model.bound(test))) for _ in range(5)]
+    bound = np.mean(bounds)
     assert bound > before + 5
     assert -losses[-1] == pytest.approx(bound, abs=2)  # the training loss is the negative bound
     tighter = float(np.mean(model.bound(test, samples=100)))
-    assert tighter > bound + 0.2
+    assert tighter > bound + 3 * np.std(bounds)
     p = np.clip(train.mean(0) / 255, 1e-6, 1 - 1e-6)
     x = test / 255
     assert bound > (x * np.log(p) + (1 - x) * np.log(1 - p)).sum(axis=(1, 2, 3)).mean()

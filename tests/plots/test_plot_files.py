@@ -87,8 +87,11 @@ def test_a_message_figure_says_it():
     assert texts == ["nothing here"]
 
 
+NO_FIGURES = ("annotate", "attention_html", "deciding_words_html")  # pixels, and pages
+
+
 @pytest.mark.parametrize("name", plots.__all__)
 def test_every_picture_is_found_by_name(name):
     picture = getattr(plots, name)
-    assert isinstance(picture, Picture)
+    assert isinstance(picture, Picture) == (name not in NO_FIGURES)
     assert picture.__name__ == name and picture.__doc__
