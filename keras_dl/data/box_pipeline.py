@@ -92,9 +92,9 @@ def box_training_stream(
 
 def letterbox_scales(sizes: np.ndarray, target: tuple[int, int]) -> np.ndarray:
     """By how much letterboxing changes widths and heights: `(n, 2)` from heights and widths `(n, 2)`."""
-    maps = [_letterbox_map(tf.constant(size), tf.constant(target))[0] for size in np.unique(sizes, axis=0)]
-    inverse = np.unique(sizes, axis=0, return_inverse=True)[1].reshape(-1)
-    return np.stack(maps)[inverse, :2]
+    kinds, inverse = np.unique(np.asarray(sizes, "int32"), axis=0, return_inverse=True)
+    maps = [_letterbox_map(tf.constant(size), tf.constant(target))[0] for size in kinds]
+    return np.stack(maps)[inverse.reshape(-1), :2]
 
 
 def to_letterbox(boxes: tf.Tensor, shape: tf.Tensor, target: tf.Tensor) -> tf.Tensor:

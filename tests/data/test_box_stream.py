@@ -93,13 +93,14 @@ def test_boxes_move_with_what_they_are_around(augment):
 def test_mosaics_have_the_boxes_of_four():
     counts = []
     for images, truth in batches(blocks(), 10, augment="mosaic=1"):
-        for i, pixels in enumerate(images):
+        for i, pixels in enumerate(images.copy()):
             there = truth["classes"][i] >= 0
             counts.append(there.sum())
             for box, number in zip(truth["boxes"][i][there], truth["classes"][i][there], strict=True):
                 x1, y1, x2, y2 = box.round().astype(int)
-                assert (pixels[y1:y2, x1:x2] == 100 + 20 * number).all()
-                pixels[y1:y2, x1:x2] = 0
+                # The outermost pixel is mixed with the ground where an edge falls between two.
+                assert (pixels[y1 + 1 : y2 - 1, x1 + 1 : x2 - 1] == 100 + 20 * number).all()
+                pixels[max(0, y1 - 1) : y2 + 1, max(0, x1 - 1) : x2 + 1] = 0
             # What has no box is at most a sliver of a block that the frame cut.
             assert (pixels.max(-1) > 0).sum() < 8 * 32
     assert max(counts) == 4 and np.mean(counts) > 1.5
