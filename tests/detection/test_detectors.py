@@ -59,7 +59,7 @@ def test_loss_of_a_batch_is_the_mean_of_its_parts():
     """So it is the same on one replica and on several: no picture's loss looks at the others."""
     images, truth = draw_rectangles(4, SIDE, seed=0)
     truth["classes"][3] = -1  # nothing on it
-    for build, _ in KINDS.values():
+    for build, *_ in KINDS.values():
         keras.utils.set_random_seed(0)
         inputs = keras.Input((SIDE, SIDE, 3))
         model = build(inputs, features(inputs))
