@@ -162,9 +162,11 @@ def test_resumed_run_ends_as_an_unbroken_one(tmp_path, monkeypatch):
     config = json.loads((tmp_path / "part" / "config.json").read_text())
     (tmp_path / "part" / "config.json").write_text(json.dumps(config | {"epochs": 2}))
     assert app("train", "--run", "part", "--resume") == 0
-    whole, part = (load_translator(tmp_path / name).model.get_weights() for name in ("whole", "part"))
+    whole, part = (load_translator(tmp_path / name).model.weights for name in ("whole", "part"))
     for a, b in zip(whole, part, strict=True):
-        np.testing.assert_allclose(a, b, atol=1e-6)
+        # A key's bias cancels in the softmax: Adam makes steps of the rounding in its gradient.
+        if not a.path.endswith("key/bias"):
+            np.testing.assert_allclose(np.array(a), np.array(b), atol=1e-6, err_msg=a.path)
 
 
 @pytest.mark.parametrize(
