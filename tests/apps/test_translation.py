@@ -166,7 +166,7 @@ def test_resumed_run_ends_as_an_unbroken_one(tmp_path, monkeypatch):
     for a, b in zip(whole, part, strict=True):
         # A key's bias cancels in the softmax: Adam makes steps of the rounding in its gradient.
         if not a.path.endswith("key/bias"):
-            np.testing.assert_allclose(np.array(a), np.array(b), atol=1e-6, err_msg=a.path)
+            np.testing.assert_allclose(np.array(a), np.array(b), atol=1e-5, err_msg=a.path)
 
 
 @pytest.mark.parametrize(
