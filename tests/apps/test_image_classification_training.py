@@ -166,7 +166,7 @@ def test_two_workers_train_as_one_process(single, tmp_path):
     workers = [start(tmp_path, "train", *arguments, "--run", "run", TF_CONFIG=json.dumps(c)) for c in configs]
     for worker in workers:
         assert worker.wait() == 0, log(tmp_path)
-    np.testing.assert_allclose(history(tmp_path / "run")["loss"], losses, rtol=1e-4)
+    np.testing.assert_allclose(history(tmp_path / "run")["loss"], losses, rtol=1e-3)
 
 
 TWO_DEVICES = """
@@ -180,7 +180,7 @@ def test_two_devices_train_as_one(single, tmp_path):
     arguments, losses = single
     arguments += ("--strategy", "mirrored", "--run", "run")
     assert start(tmp_path, "train", *arguments, before=TWO_DEVICES).wait() == 0, log(tmp_path)
-    np.testing.assert_allclose(history(tmp_path / "run")["loss"], losses, rtol=1e-4)
+    np.testing.assert_allclose(history(tmp_path / "run")["loss"], losses, rtol=1e-3)
 
 
 PEAK = """
