@@ -164,8 +164,11 @@ def keras_weights(layers: nn.ModuleDict, fold: bool) -> dict[str, list[np.ndarra
 NETS = {"resnet20_cifar": (ResNet20, False), "vgg13_cifar": (VGG13, True)}
 
 
-def epoch_batches(images: np.ndarray, labels: np.ndarray, seed: int, epoch: int) -> Iterator[tuple]:
-    """Shuffled batches, cropped from four reflected pixels around; mirrored in every second epoch."""
+def epoch_batches(images: np.ndarray, labels: np.ndarray, seed: int, epoch: int, cutout: int) -> Iterator[tuple]:
+    """Shuffled batches, cropped from four reflected pixels around; mirrored in every second epoch.
+
+    A square of `cutout` pixels a side, somewhere in each picture, is set to the mean (DeVries and Taylor 2017).
+    """
     rng = np.random.default_rng((seed, epoch))
     windows = np.lib.stride_tricks.sliding_window_view(images, (32, 32), axis=(1, 2))
     mirrored = (np.random.default_rng(seed).random(len(labels)) < 0.5) ^ bool(epoch % 2)
@@ -174,7 +177,12 @@ def epoch_batches(images: np.ndarray, labels: np.ndarray, seed: int, epoch: int)
         rows = order[i * BATCH : (i + 1) * BATCH]
         batch = windows[rows, corners[0, rows], corners[1, rows]]
         batch = np.where(mirrored[rows, None, None, None], batch[..., ::-1], batch)
-        yield normalized(torch.from_numpy(batch)), torch.from_numpy(labels[rows])
+        batch = normalized(torch.from_numpy(batch))
+        if cutout:
+            tops, lefts = (torch.from_numpy(rng.integers(0, 33 - cutout, (BATCH, 1))) for _ in range(2))
+            row, column = ((torch.arange(32) >= first) & (torch.arange(32) < first + cutout) for first in (tops, lefts))
+            batch = batch.masked_fill((row[:, :, None] & column[:, None])[:, None], 0.0)
+        yield batch, torch.from_numpy(labels[rows])
 
 
 def normalized(images: torch.Tensor) -> torch.Tensor:
@@ -200,6 +208,8 @@ def main() -> None:
     parser.add_argument("--warmup", type=int, default=5, help="epochs over which the learning rate rises")
     parser.add_argument("--learning-rate", type=float, default=0.2)
     parser.add_argument("--weight-decay", type=float, default=4e-4)
+    parser.add_argument("--cutout", type=int, default=0, metavar="PIXELS", help="side of the square that is hidden")
+    parser.add_argument("--start", type=Path, help="checkpoint.pt of another run, whose weights to start from")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
@@ -224,6 +234,8 @@ def main() -> None:
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min((step + 1) / rise, (end - step) / (end - rise))
     )
+    if options.start:
+        net.load_state_dict(torch.load(options.start)["net"])
     state, history = {"net": net, "optimizer": optimizer, "schedule": schedule}, []
     if (folder / "checkpoint.pt").exists():
         saved = torch.load(folder / "checkpoint.pt")
@@ -235,7 +247,7 @@ def main() -> None:
     for epoch in range(len(history), options.epochs):
         net.train()
         start, losses = time.monotonic(), []
-        for batch, targets in epoch_batches(padded, labels, options.seed, epoch):
+        for batch, targets in epoch_batches(padded, labels, options.seed, epoch, options.cutout):
             with torch.autocast("cpu", torch.bfloat16):
                 loss = F.cross_entropy(net(batch), targets)
             optimizer.zero_grad()
