@@ -7,11 +7,13 @@ import keras
 from keras import layers, ops
 
 from keras_dl.errors import UserError
-from keras_dl.layers import GramMatrix
+from keras_dl.layers import GramMatrix, ReflectionPadding2D
 from keras_dl.registry import create_model, list_models, model_info, register
 
 VGG_CONTENT = ("block4_relu2",)  # section "Methods": conv4_2, and the first convolution of each block
 VGG_STYLE = tuple(f"block{block}_relu1" for block in range(1, 6))
+
+MARGIN = 8  # pixels by which pictures are continued: what the extractor pads with zeros would be painted as a rim
 
 
 @register(
@@ -31,7 +33,8 @@ def style_transfer(
     """What a picture shows and how it is painted, as a classifier sees it (Gatys et al. 2015, equations 1 to 5).
 
     Another picture with the same content maps shows the same things; one with the same Gram matrices has the same
-    texture. `content_loss` and `style_loss` measure how far two pictures are apart.
+    texture. `content_loss` and `style_loss` measure how far two pictures are apart. The extractor sees the pictures
+    continued by their mirror images, of which nothing is in the maps.
 
     Args:
         extractor: an architecture with stages, or a functional model of images, such as a pretrained one.
@@ -63,19 +66,32 @@ def style_transfer(
     for layer in (*content_layers, *style_layers):
         if layer not in known:
             raise UserError(f"{extractor.name} has no layer {layer!r}; it has {', '.join(sorted(known))}")
+    images = keras.Input(extractor.input.shape[1:], name="images")
+    areas = [keras.Input((None, None, None), name="regions")] if regions else []
+    maps = _maps_inside(extractor, (*content_layers, *style_layers), images)
     # Gram matrices are sums over all pixels: too large for float16.
     precision = keras.config.floatx()
-    areas = [keras.Input((None, None, None), name="regions")] if regions else []
     content = {
-        layer: layers.Activation("linear", dtype=precision, name=f"content_{layer}")(extractor.get_layer(layer).output)
+        layer: layers.Activation("linear", dtype=precision, name=f"content_{layer}")(maps[layer])
         for layer in content_layers
     }
-    style = {}
-    for layer in style_layers:
-        maps = extractor.get_layer(layer).output
-        style[layer] = GramMatrix(dtype=precision, name=f"style_{layer}")([maps, *areas] if regions else maps)
-    inputs = [extractor.input, *areas] if regions else extractor.input
+    style = {
+        layer: GramMatrix(dtype=precision, name=f"style_{layer}")([maps[layer], *areas] if regions else maps[layer])
+        for layer in style_layers
+    }
+    inputs = [images, *areas] if regions else images
     return keras.Model(inputs, {"content": content, "style": style}, name=name or "style_transfer")
+
+
+def _maps_inside(extractor: keras.Model, names: Sequence[str], images: Any) -> dict[str, Any]:
+    """The maps of these layers, of pictures that the extractor sees continued by `MARGIN` pixels."""
+    net = keras.Model(extractor.input, {name: extractor.get_layer(name).output for name in names}, name=extractor.name)
+    maps = net(ReflectionPadding2D(MARGIN, name="continued")(images))
+    inside = {}
+    for name, (_, height, *_) in net.compute_output_shape((1, 256, 256, 3)).items():
+        margin = MARGIN // round(256 / height)
+        inside[name] = layers.Cropping2D(margin, name=f"inside_{name}")(maps[name]) if margin else maps[name]
+    return inside
 
 
 def create_extractor(name: str, weights: str | None = None) -> keras.Model:

@@ -149,9 +149,13 @@ def test_killed_run_goes_on_with_resume(photos, tmp_path, monkeypatch, capfd):
 
 @pytest.fixture(scope="module")
 def single(photos, tmp_path_factory):
-    """The arguments, and the losses of one process."""
+    """The arguments, and the losses of one process.
+
+    At ten times the learning rate a rounding error that turns a ReLU's input negative has grown to 3e-4 of the loss
+    three steps later, on any strategy.
+    """
     run = tmp_path_factory.mktemp("single") / "run"
-    arguments = ("--data", photos, *SMALL, "--optimizer", "sgd", "--no-export")
+    arguments = ("--data", photos, *SMALL, "--optimizer", "sgd", "--learning-rate", "1e-4", "--no-export")
     assert app("train", *arguments, "--run", run) == 0
     return arguments, history(run)["loss"]
 
@@ -166,7 +170,7 @@ def test_two_workers_train_as_one_process(single, tmp_path):
     workers = [start(tmp_path, "train", *arguments, "--run", "run", TF_CONFIG=json.dumps(c)) for c in configs]
     for worker in workers:
         assert worker.wait() == 0, log(tmp_path)
-    np.testing.assert_allclose(history(tmp_path / "run")["loss"], losses, rtol=1e-3)
+    np.testing.assert_allclose(history(tmp_path / "run")["loss"], losses, rtol=1e-5)
 
 
 TWO_DEVICES = """
@@ -180,7 +184,7 @@ def test_two_devices_train_as_one(single, tmp_path):
     arguments, losses = single
     arguments += ("--strategy", "mirrored", "--run", "run")
     assert start(tmp_path, "train", *arguments, before=TWO_DEVICES).wait() == 0, log(tmp_path)
-    np.testing.assert_allclose(history(tmp_path / "run")["loss"], losses, rtol=1e-3)
+    np.testing.assert_allclose(history(tmp_path / "run")["loss"], losses, rtol=1e-5)
 
 
 PEAK = """
