@@ -146,11 +146,11 @@ def stacked_modes(labels: np.ndarray, classes: int = 10) -> np.ndarray:
 
 
 def nearest(samples: np.ndarray, references: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For each sample the index of the nearest reference and its Euclidean distance, in pixels or features.
+    """For each sample the index of the nearest reference, and the root mean square of the difference from it.
 
     Samples that are copies of training pictures are nearer to these than training pictures are to each other.
     """
     a, b = (np.asarray(x, "float64").reshape(len(x), -1) for x in (samples, references))
     squares = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1)[None] - 2 * a @ b.T
     index = squares.argmin(axis=1)
-    return index, np.linalg.norm(a - b[index], axis=1)
+    return index, np.sqrt(np.mean((a - b[index]) ** 2, axis=1))

@@ -67,7 +67,7 @@ def one_layer(name, channels):
     return keras.Model(images, keras.layers.Rescaling(255 if channels == 3 else 1, name=name)(x), name=name)
 
 
-def cycle_game(pool, optimizer=lambda: sgd(1e-3)):
+def cycle_game(pool, optimizer=lambda: sgd(3e-3)):
     def build():
         keras.utils.set_random_seed(0)
         channels = dict.fromkeys(CycleGAN.makers, 3) | dict.fromkeys(CycleGAN.judges, 1)
