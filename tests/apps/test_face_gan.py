@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from apps.face_gan import APPLICATION, COMMANDS, slerp
+from apps.face_gan import APPLICATION, COMMANDS
 from keras_dl import cli
 
 TINY = ("--size", "8", "--width", "0.03", "--latent-dim", "4", "--batch-size", "4", "--steps", "6", "--every", "3")
@@ -149,14 +149,6 @@ def test_evaluate_on_other_pictures(home):
     metrics = json.loads((home / "run" / "metrics.json").read_text())
     assert metrics["others"]["pictures"] == 20
     assert "held_back" in metrics
-
-
-def test_slerp_keeps_the_length():
-    a, b = np.array([3.0, 0.0]), np.array([0.0, 3.0])
-    way = slerp(a, b, np.linspace(0, 1, 5))
-    np.testing.assert_allclose(np.linalg.norm(way, axis=1), 3)
-    np.testing.assert_allclose(way[[0, -1]], [a, b], atol=1e-12)
-    np.testing.assert_allclose(slerp(a, a, np.array([0.3])), [a])
 
 
 @pytest.mark.parametrize(
