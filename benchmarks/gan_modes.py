@@ -19,7 +19,7 @@ DEVIATION, BATCH, SAMPLES = 0.05, 128, 10_000
 # Weighs the penalty as 0.1 instead of 10 would in units of 1: between narrow clusters a critic must be steep.
 PENALTY_SCALE = 0.01
 # Of generator and critic; a critic of points must follow faster than one of pictures.
-POINT_RATES, PICTURE_RATES = {"wasserstein_gp": (3e-4, 1e-3)}, {"wasserstein_gp": (1e-4, 1e-4)}
+POINT_RATES, PICTURE_RATES = {"wasserstein_gp": (1e-4, 1e-3)}, {"wasserstein_gp": (1e-4, 1e-4)}
 USUAL_RATES = (2e-4, 2e-4)
 
 
