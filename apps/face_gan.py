@@ -25,6 +25,7 @@ APPLICATION = "face_gan"
 HELD_BACK = 0.1
 FEW = 2000  # pictures up to which the discriminator would learn them by heart, if it saw them as they are
 SHOWN = 64
+COMPARED = 5000  # pictures learned from among which the nearest one to a sample is looked for
 
 
 # Configuration
@@ -154,60 +155,38 @@ def read_data(options: Train, source: str | None = None) -> ImageSet:
     return images
 
 
-def pixels_of(images: ImageSet, options: Train, channels: int = 3, most: int | None = None) -> np.ndarray:
-    """The first pictures as the nets see them, float32 `(n, size, size, channels)` in [0, 255]."""
-    import numpy as np
+def pixels_of(images: ImageSet, options: Train, channels: int = 3) -> np.ndarray:
+    """Pictures as the nets see them, float32 `(n, size, size, channels)` in [0, 255]."""
+    from keras_dl.data.faces_stream import pixels_of
 
-    from keras_dl.data.pipeline import evaluation_batches
-
-    few = images if most is None else images.subset(range(min(most, len(images))))
-    batches = evaluation_batches(few, options.size, 256, resize=options.crop)
-    pixels = np.concatenate([pictures for pictures, _ in batches.as_numpy_iterator()])
-    return pixels.mean(axis=-1, keepdims=True) if channels == 1 else pixels
+    return pixels_of(images, options.size, channels, options.crop)
 
 
 def count_channels(images: ImageSet, options: Train) -> int:
     """1 if the pictures are grey, otherwise 3; says so if some are."""
-    import numpy as np
+    from keras_dl.data.faces_stream import count_grey
 
-    sample = images.subset(np.random.default_rng(0).permutation(len(images))[:256])
-    pixels = pixels_of(sample, options)
-    grey = int((np.ptp(pixels, axis=-1).max(axis=(1, 2)) <= 2).sum())
-    if 0 < grey < len(sample):
-        print(f"{grey} of {len(sample)} pictures looked at are grey, the others have colour: all are taken as colour")
-    return 1 if grey == len(sample) else 3
+    grey, seen = count_grey(images, options.size, options.crop)
+    if 0 < grey < seen:
+        print(f"{grey} of {seen} pictures looked at are grey, the others have colour: all are taken as colour")
+    return 1 if grey == seen else 3
 
 
 def game_stream(images: ImageSet, options: Train, channels: int, start_step: int) -> tf.data.Dataset:
-    """Batches of pictures with their latent vectors and other random numbers, a pure function of seed and step."""
-    import tensorflow as tf
+    """The batches of a run with settled options, from a step on."""
+    from keras_dl.data.faces_stream import game_stream
 
-    from keras_dl.data.pipeline import training_stream
-    from keras_dl.generative.adversarial import DRAWN
-
-    size = options.batch_size * options.critic_steps
-    pictures = training_stream(
+    return game_stream(
         images,
         image_size=options.size,
-        batch_size=size,
+        channels=channels,
+        latent_dim=options.latent_dim,
+        batch_size=options.batch_size * options.critic_steps,
         seed=options.seed,
-        augment="mirror" if options.mirror else "none",
         start_step=start_step,
+        mirror=options.mirror,
         resize=options.crop,
     )
-
-    def with_noise(step: tf.Tensor, batch: tuple[tf.Tensor, tf.Tensor]) -> dict[str, tf.Tensor]:
-        pixels, targets = batch
-        seed = tf.stack([tf.constant(options.seed, tf.int64), step])
-        values = {
-            "images": pixels if channels == 3 else tf.reduce_mean(pixels, -1, keepdims=True),
-            "latent": tf.random.stateless_normal((size, options.latent_dim), seed),
-            "chances": tf.random.stateless_uniform((size, DRAWN), [options.seed + 1, step]),
-        }
-        return values | ({"classes": tf.argmax(targets, -1, tf.int32)} if options.conditional else {})
-
-    counted = tf.data.Dataset.zip(tf.data.Dataset.range(start_step, 2**62), pictures)
-    return counted.map(with_noise, tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
 
 
 # Model
@@ -287,18 +266,6 @@ def load_gan(folder: Path) -> tuple[Adversarial, tuple[str, ...]]:
     return load_model(folder / "model.keras"), run.read_lines(labels) if labels.exists() else ()
 
 
-def latent_vectors(seeds: tf.Tensor, numbers: tf.Tensor, latent_dim: int) -> tf.Tensor:
-    """The latent vector of each pair of a seed and a number `(n,)`: `(n, latent_dim)`, here and in the export alike."""
-    import tensorflow as tf
-
-    pairs = tf.stack([tf.cast(seeds, tf.int64), tf.cast(numbers, tf.int64)], axis=-1)
-    return tf.map_fn(
-        lambda pair: tf.random.stateless_normal((latent_dim,), pair),
-        pairs,
-        fn_output_signature=tf.TensorSpec((latent_dim,), tf.float32),
-    )
-
-
 def inputs_of(model: Adversarial, latent: Any, class_ids: Any) -> Any:
     """What the generator takes: latent vectors, and classes if it is conditional."""
     return {"latent": latent, "classes": class_ids} if isinstance(model.input, dict) else latent
@@ -314,6 +281,8 @@ def make_faces(
     """
     import numpy as np
     import tensorflow as tf
+
+    from keras_dl.data.latent import latent_vectors
 
     ids = class_ids(class_names, label, count)
     made = []
@@ -393,11 +362,13 @@ def fit_gan(
     import numpy as np
 
     from keras_dl import plots, training
+    from keras_dl.generative.feature_net import FeatureNet
     from keras_dl.generative.metrics import frechet_inception_distance
     from keras_dl.generative.watch import StabilityWatch, Unstable
     from keras_dl.training.replicas import is_chief
 
     keras.utils.set_random_seed(options.seed)
+    training.set_mixed_precision(False)
     net = FeatureNet(options.features)
     real = net.features(pixels_of(held, options))
     channels = count_channels(learned, options)
@@ -445,53 +416,6 @@ def fit_gan(
 # Evaluate
 
 
-FEATURE_NETS = {
-    "builtin": "the built-in ResNet-20, comparable only with its like",
-    "inception_v3": "Inception-v3 of keras.applications",
-}
-
-
-class FeatureNet:
-    """The net over whose features and classes generated pictures are compared with real ones.
-
-    Args:
-        name: `"builtin"`, the ResNet-20 that the package carries (CIFAR-10's classes), or `"inception_v3"` with
-            ImageNet weights. It computes in float32.
-
-    Raises:
-        UserError: if the weights can't be had.
-    """
-
-    def __init__(self, name: str) -> None:
-        import keras
-
-        import keras_dl
-        from keras_dl.training import set_mixed_precision
-
-        set_mixed_precision(False)
-        self.description = FEATURE_NETS[name]
-        if name == "builtin":
-            self.size, classifier = 32, keras_dl.create_model("resnet20_cifar", weights="builtin")
-        else:
-            self.size, classifier = 299, keras_dl.create_model("inception_v3", weights="imagenet")
-        outputs = [classifier.get_layer("predictions").input, classifier.output]
-        self.net = keras.Model(classifier.input, outputs)
-
-    def __call__(self, pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Features `(n, width)` and class probabilities `(n, classes)` of pictures in [0, 255], grey or RGB."""
-        import numpy as np
-        import tensorflow as tf
-
-        parts = []
-        for start in range(0, len(pictures), 100):
-            rgb = tf.repeat(pictures[start : start + 100], 4 - pictures.shape[-1] if pictures.shape[-1] == 1 else 1, -1)
-            parts.append(self.net(tf.image.resize(rgb, (self.size,) * 2, antialias=True), training=False))
-        return tuple(np.concatenate([np.asarray(part[i]) for part in parts]) for i in range(2))
-
-    def features(self, pictures: np.ndarray) -> np.ndarray:
-        return self(pictures)[0]
-
-
 def evaluate_and_draw(
     model: Adversarial,
     options: Train,
@@ -505,25 +429,19 @@ def evaluate_and_draw(
     """Prints how near the samples are to real pictures, and writes the pictures of a run."""
     import numpy as np
 
-    from keras_dl import plots
+    from keras_dl import plots, training
     from keras_dl.generative import metrics
+    from keras_dl.generative.feature_net import FeatureNet
 
+    training.set_mixed_precision(False)
     net = FeatureNet(features or options.features)
     channels = model.generator.output_shape[-1]
-    real, known = pixels_of(compared, options, channels), pixels_of(learned, options, channels, most=5000)
+    real = pixels_of(compared, options, channels)
+    known = pixels_of(learned.subset(range(min(COMPARED, len(learned)))), options, channels)
     made = make_faces(model, count or max(SHOWN, len(real)), options.seed + 1, learned.class_names)
-    (real_features, _), (made_features, answers) = net(real), net(made)
-    kid = metrics.kernel_inception_distance(real_features, made_features)
     index, distances = metrics.nearest(made[:SHOWN], known)
     usual = float(np.median(metrics.nearest(real, known)[1]))
-    values = {
-        "pictures": len(real),
-        "samples": len(made),
-        "fid": metrics.frechet_inception_distance(real_features, made_features),
-        "kid": kid[0],
-        "inception_score": metrics.inception_score(answers)[0],
-        "inception_score_of_real": metrics.inception_score(net(real)[1])[0],
-    }
+    values = {"pictures": len(real), "samples": len(made), **metrics.sample_metrics(net(real), net(made))}
     if usual:  # real pictures that are copies of training ones set no measure
         values["nearest_training_picture"] = float(np.median(distances)) / usual
     print(f"against {len(real):,} pictures that were held back, over {net.description}:")
@@ -602,6 +520,7 @@ def interpolate(options: Interpolate) -> None:
     from PIL import Image
 
     from keras_dl import plots
+    from keras_dl.data.latent import latent_vectors, slerp
     from keras_dl.plots.images import as_picture
 
     folder = run.find_run(APPLICATION, options.run)
@@ -620,19 +539,6 @@ def interpolate(options: Interpolate) -> None:
     print(f"strip: {path}\nanimation: {path.with_suffix('.gif')}")
 
 
-def slerp(a: np.ndarray, b: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    """Vectors `(len(shares), n)` on the great circle from a to b (White 2016, arXiv:1609.04468): the straight line
-    passes nearer to the origin than normally distributed vectors lie."""
-    import numpy as np
-
-    cosine = a @ b / (np.linalg.norm(a) * np.linalg.norm(b))
-    angle = np.arccos(np.clip(cosine, -1, 1))
-    shares = shares[:, None]
-    if np.sin(angle) < 1e-6:
-        return (1 - shares) * a + shares * b
-    return (np.sin((1 - shares) * angle) * a + np.sin(shares * angle) * b) / np.sin(angle)
-
-
 def project(options: Project) -> None:
     """Looks for the face nearest to a picture that the generator can make."""
     cli.check_positive(options, "steps")
@@ -642,6 +548,7 @@ def project(options: Project) -> None:
 
     from keras_dl import plots
     from keras_dl.data.folder import read_pictures
+    from keras_dl.training.project import STARTS, nearest_latent
 
     folder = run.find_run(APPLICATION, options.run)
     print(f"run: {folder}")
@@ -649,7 +556,13 @@ def project(options: Project) -> None:
     model, names = load_gan(folder)
     target = pixels_of(read_pictures([options.image], strict=True), trained, model.generator.output_shape[-1])
     ids = class_ids(names, options.label or (names[0] if names else None), STARTS)
-    latent, found, distance = nearest_latent(model, target, ids, options.steps, options.seed)
+    latent, found, distance = nearest_latent(
+        lambda latent: model(inputs_of(model, latent, ids), training=False),
+        target,
+        model.latent_dim,
+        options.steps,
+        options.seed,
+    )
     path = folder / "plots" / f"projection-{options.image.stem}.png"
     plots.projection(target[0], found, distance, path=path)
     write_picture(path.with_name(f"projected-{options.image.stem}.png"), found)
@@ -657,44 +570,6 @@ def project(options: Project) -> None:
     np.save(buffer, latent)
     run.write_bytes(path.with_suffix(".npy"), buffer.getvalue())
     print(f"off by {distance:.1f} levels a pixel\npicture: {path}\nlatent vector: {path.with_suffix('.npy')}")
-
-
-STARTS = 8
-
-
-def nearest_latent(
-    model: Adversarial, target: np.ndarray, ids: np.ndarray, steps: int, seed: int
-) -> tuple[np.ndarray, np.ndarray, float]:
-    """Follows the gradient of the squared error from several random latent vectors at once.
-
-    Returns:
-        The best latent vector, its picture, and the mean absolute error in levels of 255.
-    """
-    import keras
-    import numpy as np
-    import tensorflow as tf
-
-    latent = keras.Variable(tf.random.stateless_normal((STARTS, model.latent_dim), (seed, 0)), name="latent")
-    optimizer = keras.optimizers.Adam(0.05)
-    optimizer.build([latent])
-
-    def errors() -> tuple[tf.Tensor, tf.Tensor]:
-        made = model(inputs_of(model, tf.convert_to_tensor(latent.value), ids), training=False)
-        return made, tf.reduce_mean(tf.square((made - target) / 127.5), (1, 2, 3))
-
-    @tf.function(autograph=False)
-    def step() -> None:
-        with tf.GradientTape() as tape:
-            # Vectors far longer than those drawn in training make no faces.
-            prior = tf.reduce_mean(tf.square(tf.reduce_mean(tf.square(latent.value), 1) - 1))
-            loss = tf.reduce_sum(errors()[1]) + 0.01 * prior
-        optimizer.apply_gradients([(tape.gradient(loss, latent.value), latent)])
-
-    for _ in range(steps):
-        step()
-    made, off = errors()
-    best = int(np.argmin(off))
-    return latent.numpy()[best], made[best].numpy(), float(np.abs(made[best].numpy() - target[0]).mean())
 
 
 # Export
@@ -713,7 +588,9 @@ def export_gan(folder: Path, output: Path) -> Path:
     import tensorflow as tf
 
     from keras_dl.data.decode import decode_images
+    from keras_dl.data.latent import latent_vectors
     from keras_dl.generative.adversarial import feed
+    from keras_dl.generative.feature_net import FEATURE_NETS
     from keras_dl.serving.export import ModelCard, Signature, export
 
     model, names = load_gan(folder)

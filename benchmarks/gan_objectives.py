@@ -22,7 +22,7 @@ def train(run, data, objective, size, steps, every, extra):
     start = time.monotonic()
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
-        print(done.stderr.splitlines()[-1], file=sys.stderr)
+        print(f"{run}: {done.stderr.splitlines()[-1]}", file=sys.stderr)
     return time.monotonic() - start
 
 
@@ -40,8 +40,9 @@ def main():
             train(options.output / f"{objective}-trial-{n}", options.faces, objective, options.size, n, n, extra)
             for n in (TRIAL // 3, TRIAL)
         )
-        a_step = (long - short) / (TRIAL - TRIAL // 3)
-        steps = max(1, int((60 * options.minutes - short) / a_step))
+        # Steps of tiny nets drown in how much two starts differ.
+        a_step = max(1e-3, (long - short) / (TRIAL - TRIAL // 3))
+        steps = max(TRIAL, int((60 * options.minutes - short) / a_step))
         run = options.output / objective
         seconds = train(run, options.faces, objective, options.size, steps, max(1, steps // 10), extra)
         found = json.loads((run / "metrics.json").read_text())["held_back"] if (run / "metrics.json").exists() else {}

@@ -64,6 +64,8 @@ class Adversarial(keras.Model):
     """The network that gives the model its input."""
     extra_losses: ClassVar[tuple[str, ...]] = ()
     """Names of what `play` adds to the makers' loss."""
+    drawn: ClassVar[int] = DRAWN
+    """Uniform numbers that a step takes for each example."""
 
     def __init__(
         self,
@@ -178,7 +180,7 @@ class Adversarial(keras.Model):
         """Trains both sides on a batch: pictures, `(pictures, classes)`, or a dictionary.
 
         What the networks need and a dictionary lacks is drawn: `latent (batch, n)` and `chances`, uniform
-        `(batch, DRAWN)`. In the data, they make a run on several replicas equal to one on a single device.
+        `(batch, drawn)`. In the data, they make a run on several replicas equal to one on a single device.
         """
         if self.objective.clip:
             self._clip()
@@ -186,12 +188,12 @@ class Adversarial(keras.Model):
         # Every n-th row, so that each replica's share of a part is a share of the global part.
         parts = [{key: value[i :: self.critic_steps] for key, value in batch.items()} for i in range(self.critic_steps)]
         for part in parts[:-1]:
-            self._train_judges(self.play(part)[0], part["chances"])
+            self.train_judges(self.play(part)[0], part["chances"])
         part = parts[-1]
         with tf.GradientTape() as tape:
             matches, extra = self.play(part)
             with tape.stop_recording():
-                self._train_judges(matches, part["chances"])
+                self.train_judges(matches, part["chances"])
             losses = []
             for match in matches:
                 real, fake = self._shown(match, part["chances"])
@@ -217,7 +219,7 @@ class Adversarial(keras.Model):
         if latent and "latent" not in batch:
             batch["latent"] = tf.random.stateless_normal((count, latent), self._seed())
         if "chances" not in batch:
-            batch["chances"] = tf.random.stateless_uniform((count, DRAWN), self._seed())
+            batch["chances"] = tf.random.stateless_uniform((count, self.drawn), self._seed())
         return batch
 
     @property
@@ -255,7 +257,8 @@ class Adversarial(keras.Model):
     def _score(self, judge: str, values: Mapping[str, Any]) -> Any:
         return tf.cast(feed(getattr(self, judge), values, training=True), "float32")
 
-    def _train_judges(self, matches: Sequence[Match], chances: Any) -> None:
+    def train_judges(self, matches: Sequence[Match], chances: Any) -> None:
+        """One step of the judges; `chances (batch, drawn)` as in `train_step`."""
         fixed = tf.nest.map_structure(tf.stop_gradient, [(dict(m.real), dict(m.fake)) for m in matches])
         label = {"target": 1 - self.smoothing} if self.smoothing else {}
         with tf.GradientTape() as tape:
@@ -304,7 +307,7 @@ class Adversarial(keras.Model):
     def _clip(self) -> None:
         limit = self.objective.clip
         weights = self.weights_of(self.judges)
-        _assign(weights, [tf.clip_by_value(tf.convert_to_tensor(w), -limit, limit) for w in weights])
+        assign(weights, [tf.clip_by_value(tf.convert_to_tensor(w), -limit, limit) for w in weights])
 
     def _move_averages(self) -> None:
         steps = tf.convert_to_tensor(self.averaged_steps) + 1
@@ -317,7 +320,7 @@ class Adversarial(keras.Model):
                     continue
                 value = tf.convert_to_tensor(new)
                 pairs.append((old, decay * tf.convert_to_tensor(old) + (1 - decay) * value))
-        _assign(*zip(*pairs, strict=True))
+        assign(*zip(*pairs, strict=True))
 
     def _track(self, **values: Any) -> None:
         for key, value in values.items():
@@ -339,7 +342,22 @@ def _spread(values: Any) -> Any:
     return tf.reduce_mean(tf.math.reduce_std(tf.cast(values, "float32"), axis=0))
 
 
-def _assign(variables: Sequence[keras.Variable], values: Sequence[Any]) -> None:
+def whole(*parts: Any) -> tuple[Any, ...]:
+    """The global batch of each tensor of which every replica has a part."""
+    if _replicas() == 1:
+        return parts
+    context = tf.distribute.get_replica_context()
+    return tuple(context.all_gather(part, axis=0) for part in parts)
+
+
+def own_part(values: Any) -> Any:
+    """This replica's part of a global batch."""
+    count = tf.shape(values)[0] // _replicas()
+    first = tf.distribute.get_replica_context().replica_id_in_sync_group * count
+    return values[first : first + count]
+
+
+def assign(variables: Sequence[keras.Variable], values: Sequence[Any]) -> None:
     """Sets variables from within a replica; all replicas must have computed the same values."""
 
     def on_all(strategy: tf.distribute.Strategy, *values: Any) -> None:

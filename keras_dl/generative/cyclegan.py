@@ -1,12 +1,13 @@
 """CycleGAN, translation between two sets of unpaired pictures: Zhu et al. 2017, arXiv:1703.10593."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import keras
 from keras import layers, ops
 
-from keras_dl.generative.adversarial import Adversarial, Match
+from keras_dl.errors import UserError
+from keras_dl.generative.adversarial import DRAWN, Adversarial, Match, assign, own_part, whole
 from keras_dl.registry import register
 
 # Section 3.4 and 5.2: weights of cycle and identity against `E[(D(G(x)) - 1)^2]`, of which our objective takes half.
@@ -19,14 +20,60 @@ class CycleGAN(Adversarial):
     """Two generators, there and back, each against a discriminator of what it makes.
 
     Batches are dictionaries of `first` and `second`, unpaired pictures in [0, 255] of either kind. Calling the model
-    turns pictures of the first kind into the second; `backward` does the reverse. The discriminators see the fakes of
-    the step alone, not the paper's pool of the last fifty.
+    turns pictures of the first kind into the second; `backward` does the reverse. Each discriminator learns from fakes
+    that went through a pool of earlier ones.
+
+    Args:
+        pool: fakes that each discriminator's pool holds; 0 for none.
+        **arguments: of `Adversarial`.
+
+    Raises:
+        UserError: for a pool of pictures of any size.
     """
 
     makers: ClassVar[tuple[str, ...]] = ("forward", "backward")
     judges: ClassVar[tuple[str, ...]] = ("judge_of_second", "judge_of_first")
     inference: ClassVar[str] = "forward"
     extra_losses: ClassVar[tuple[str, ...]] = ("cycle", "identity")
+    drawn: ClassVar[int] = DRAWN + 2 * len(judges)
+
+    def __init__(self, *, pool: int = 50, **arguments: Any) -> None:
+        self.pool = pool
+        super().__init__(**arguments)
+
+    def build(self, input_shape: tuple[int | None, ...]) -> None:
+        self.pools = {judge: self._new_pool(judge) for judge in self.judges if self.pool}
+
+    def _new_pool(self, judge: str) -> list[keras.Variable]:
+        """The pictures of an empty pool, and their number."""
+        shape = getattr(self, judge).input.shape[1:]
+        if None in shape:
+            raise UserError("a pool holds pictures of one size: give image_shape in full, or pool=0")
+        settings = {"initializer": "zeros", "trainable": False}
+        return [
+            self.add_weight((self.pool, *shape), name=f"{judge}_pool", **settings),
+            self.add_weight((), dtype="int32", name=f"{judge}_pooled", **settings),
+        ]
+
+    def get_config(self) -> dict[str, Any]:
+        return {**super().get_config(), "pool": self.pool}
+
+    def train_judges(self, matches: Sequence[Match], chances: Any) -> None:
+        if self.pool:
+            parts = ops.split(chances[:, DRAWN:], len(matches), axis=1)
+            matches = [
+                match._replace(fake={"images": self._through_pool(match, part)})
+                for match, part in zip(matches, parts, strict=True)
+            ]
+        super().train_judges(matches, chances)
+
+    def _through_pool(self, match: Match, chances: Any) -> Any:
+        """What the judge sees in place of the fakes. All replicas share one pool, of the fakes of all."""
+        state = self.pools[match.judge]
+        fakes, chances = whole(match.fake["images"], chances)
+        *after, shown = exchange(*(ops.convert_to_tensor(variable) for variable in state), fakes, chances)
+        assign(state, after)
+        return own_part(shown)
 
     def play(self, batch: Mapping[str, Any]) -> tuple[list[Match], dict[str, Any]]:
         first, second = (ops.cast(batch[key], "float32") for key in ("first", "second"))
@@ -44,6 +91,37 @@ class CycleGAN(Adversarial):
     def apart(self, a: Any, b: Any) -> Any:
         """The mean absolute difference, in units of half the range of a pixel."""
         return ops.mean(ops.abs(a - b)) / self.scale
+
+
+def exchange(pool: Any, count: Any, fakes: Any, chances: Any) -> tuple[Any, Any, Any]:
+    """Fakes go through a pool one by one (section 4; Shrivastava et al. 2017, arXiv:1612.07828, section 2.3).
+
+    While the pool has room each is added and comes out itself. Then it comes out itself or, as likely, takes the place
+    of one in the pool, which comes out.
+
+    Args:
+        pool: pictures `(size, height, width, channels)`.
+        count: how many of them there are, from the first on.
+        fakes: `(batch, height, width, channels)`.
+        chances: uniform in [0, 1), `(batch, 2)`: whether it takes a place, and which.
+
+    Returns:
+        The new pool, its count, and what came out, of the shape of the fakes.
+    """
+    size = pool.shape[0]
+    places = ops.cast(chances[:, 1] * size, "int32")
+
+    def through(i: Any, state: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:
+        pool, count, shown = state
+        room = count < size
+        place = ops.where(room, count, places[i])
+        new, old = shown[i], pool[place]
+        stays = ops.logical_or(room, chances[i, 0] < 0.5)
+        comes = ops.where(ops.logical_and(stays, ops.logical_not(room)), old, new)
+        pool = ops.scatter_update(pool, [[place]], ops.where(stays, new, old)[None])
+        return pool, ops.minimum(count + 1, size), ops.scatter_update(shown, [[i]], comes[None])
+
+    return ops.fori_loop(0, ops.shape(fakes)[0], through, (pool, count, fakes))
 
 
 def initializer() -> Any:
@@ -116,6 +194,7 @@ def cyclegan(
     blocks: int = 9,
     objective: str = "least_squares",
     average: float = 0.0,
+    pool: int = 50,
     name: str | None = None,
 ) -> CycleGAN:
     """Residual generators and 70x70 patch discriminators (Zhu et al. 2017, section 4 and appendix).
@@ -126,11 +205,15 @@ def cyclegan(
         blocks: residual blocks of a generator: 9, or 6 for pictures of 128 pixels.
         objective: a key of `keras_dl.generative.objectives.OBJECTIVES`.
         average: decay of the moving average of the generators, 0 for none.
+        pool: earlier fakes that each discriminator keeps to learn from; 0 for none, as sides of None need.
         name: the model's name.
 
     Returns:
         Pictures `(batch, height, width, channels)` in [0, 255] of the first kind to the second. Reference count:
         28,285,832: twice 11,378,179 of a generator and 2,764,737 of a discriminator.
+
+    Raises:
+        UserError: for a pool of pictures of any size.
     """
     return CycleGAN(
         forward=resnet_generator(image_shape, filters, blocks, "forward"),
@@ -140,5 +223,6 @@ def cyclegan(
         objective=objective,
         scale=127.5,
         average=average,
+        pool=pool,
         name=name or "cyclegan",
     )

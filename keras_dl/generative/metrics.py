@@ -86,6 +86,24 @@ def inception_score(probabilities: np.ndarray, splits: int = 10) -> tuple[float,
     return float(np.mean(scores)), float(np.std(scores))
 
 
+def sample_metrics(real: tuple[np.ndarray, np.ndarray], made: tuple[np.ndarray, np.ndarray]) -> dict[str, float]:
+    """All that features and class probabilities of one net say of samples beside real pictures.
+
+    Args:
+        real: features `(samples, n)` and probabilities `(samples, classes)` of real pictures.
+        made: those of generated ones.
+
+    Returns:
+        `fid`, `kid`, `inception_score` and `inception_score_of_real`.
+    """
+    return {
+        "fid": frechet_inception_distance(real[0], made[0]),
+        "kid": kernel_inception_distance(real[0], made[0])[0],
+        "inception_score": inception_score(made[1])[0],
+        "inception_score_of_real": inception_score(real[1])[0],
+    }
+
+
 def grid_mixture(side: int = 5, spacing: float = 2.0) -> np.ndarray:
     """The centres `(side * side, 2)` of a mixture of Gaussians on a square grid around 0, by default 25."""
     places = (np.arange(side) - (side - 1) / 2) * spacing
@@ -146,11 +164,11 @@ def stacked_modes(labels: np.ndarray, classes: int = 10) -> np.ndarray:
 
 
 def nearest(samples: np.ndarray, references: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """For each sample the index of the nearest reference and its Euclidean distance, in pixels or features.
+    """For each sample the index of the nearest reference, and the root mean square of the difference from it.
 
     Samples that are copies of training pictures are nearer to these than training pictures are to each other.
     """
     a, b = (np.asarray(x, "float64").reshape(len(x), -1) for x in (samples, references))
     squares = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1)[None] - 2 * a @ b.T
     index = squares.argmin(axis=1)
-    return index, np.linalg.norm(a - b[index], axis=1)
+    return index, np.sqrt(np.mean((a - b[index]) ** 2, axis=1))

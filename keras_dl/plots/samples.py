@@ -73,17 +73,17 @@ def nearest_pictures(
     Args:
         samples: pictures in [0, 255].
         references: for each the training picture nearest to it.
-        distances: from sample to picture.
-        usual: how far a picture that was not trained on lies from its nearest training picture.
+        distances: root mean squares of the differences from sample to picture, in levels of 255.
+        usual: the same of a picture that was not trained on from its nearest training picture.
         title: stands over the picture.
     """
-    title = f"{title} (of unseen real pictures the distance is {usual:,.0f})"
+    title = f"{title}: root mean square difference in levels of 255 (of unseen real pictures {usual:.1f})"
     cell = CELL * 0.7
     figure, grid = image_grid(2, len(samples), title, caption_lines=1, cell=cell)
     for column, (sample, reference, distance) in enumerate(zip(samples, references, distances, strict=True)):
         show(grid[0, column], sample)
         show(grid[1, column], reference)
-        caption(grid[1, column], 0, f"{distance:,.0f}", color=GREY)
+        caption(grid[1, column], 0, f"{distance:.1f}", color=GREY)
     return figure
 
 

@@ -2,15 +2,36 @@
 
 import json
 import os
+import signal
+import subprocess
+import sys
 
+import keras
 import numpy as np
 import pytest
 from PIL import Image
 
-from apps.face_gan import APPLICATION, COMMANDS, slerp
+from apps.face_gan import APPLICATION, COMMANDS
 from keras_dl import cli
 
-TINY = ("--size", "8", "--width", "0.03", "--latent-dim", "4", "--batch-size", "4", "--steps", "4", "--every", "2")
+TINY = ("--size", "8", "--width", "0.03", "--latent-dim", "4", "--batch-size", "4", "--steps", "6", "--every", "3")
+TRAIN = ("train", "--data", "photos", "--conditional", *TINY)
+
+# A checkpoint in the middle of the second of two epochs, then the end of the process.
+KILLED = """
+import os, signal, sys
+from apps.face_gan import APPLICATION, COMMANDS
+from keras_dl import cli
+from keras_dl.training.loop import Loop
+
+def due(loop):
+    if loop.state["step"] == 5:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return loop.state["step"] == 4
+
+Loop._save_due = due
+sys.exit(cli.main(APPLICATION, COMMANDS, sys.argv[1:]))
+"""
 
 
 def app(*argv):
@@ -39,7 +60,7 @@ def trained(tmp_path_factory):
     before = os.getcwd()
     os.chdir(home)
     try:
-        status = app("train", "--data", "photos", "--conditional", "--run", "run", *TINY)
+        status = app(*TRAIN, "--run", "run")
     finally:
         os.chdir(before)
     assert status == 0
@@ -59,11 +80,29 @@ def test_run_folder(home):
     metrics = json.loads((run / "metrics.json").read_text())["held_back"]
     assert {"fid", "kid", "inception_score", "nearest_training_picture"} <= set(metrics)
     assert all(np.isfinite(value) for value in metrics.values())
-    assert {path.name for path in (run / "plots" / "progress").iterdir()} == {"step-000002.png", "step-000004.png"}
+    assert {path.name for path in (run / "plots" / "progress").iterdir()} == {"step-000003.png", "step-000006.png"}
     assert {"samples.png", "nearest.png", "training_curves.png"} <= {path.name for path in (run / "plots").iterdir()}
     header = (run / "history.csv").read_text().splitlines()[0]
     assert "val_fid" in header
     assert "diversity" in header
+
+
+def test_killed_run_goes_on_with_resume(home, capfd):
+    """Both networks, both optimizers, the averages and the seeds end as those of the unbroken run."""
+    killed = subprocess.run([sys.executable, "-c", KILLED, *TRAIN, "--run", "killed"], capture_output=True, text=True)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr[-3000:]
+    assert not (home / "killed" / "model.keras").exists()
+    assert app("train", "--run", "killed", "--resume") == 0
+    assert "resuming at step 4 of 6" in capfd.readouterr().out
+    ends = [np.load(home / run / "checkpoints" / "step-00000006.npz") for run in ("run", "killed")]
+    assert ends[0].files == ends[1].files
+    for name in set(ends[0].files) - {"state"}:
+        np.testing.assert_allclose(ends[1][name], ends[0][name], rtol=1e-5, atol=1e-6)
+    whole, resumed = (keras.models.load_model(home / run / "model.keras", compile=False) for run in ("run", "killed"))
+    for network in ("generator", "discriminator", "averaged_generator"):
+        pairs = zip(getattr(whole, network).weights, getattr(resumed, network).weights, strict=True)
+        for one, other in pairs:
+            np.testing.assert_allclose(other, one, atol=1e-6, err_msg=one.path)
 
 
 def test_export_makes_what_generate_writes(home):
@@ -110,14 +149,6 @@ def test_evaluate_on_other_pictures(home):
     metrics = json.loads((home / "run" / "metrics.json").read_text())
     assert metrics["others"]["pictures"] == 20
     assert "held_back" in metrics
-
-
-def test_slerp_keeps_the_length():
-    a, b = np.array([3.0, 0.0]), np.array([0.0, 3.0])
-    way = slerp(a, b, np.linspace(0, 1, 5))
-    np.testing.assert_allclose(np.linalg.norm(way, axis=1), 3)
-    np.testing.assert_allclose(way[[0, -1]], [a, b], atol=1e-12)
-    np.testing.assert_allclose(slerp(a, a, np.array([0.3])), [a])
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_dl.generative.adversarial import DRAWN, Adversarial
+from keras_dl.generative.cyclegan import CycleGAN
 from keras_dl.generative.dcgan import dcgan
 from keras_dl.training import fit, make_strategy
 
@@ -59,6 +60,40 @@ def stream(start):
     return tf.data.Dataset.range(start, 2**62).map(batch)
 
 
+def one_layer(name, channels):
+    images = keras.Input((SIDE, SIDE, 3), name="images")
+    x = keras.layers.Rescaling(1 / 255, name=f"{name}_preprocessing")(images)
+    x = keras.layers.Conv2D(channels, 3, padding="same", name=f"{name}_conv")(x)
+    return keras.Model(images, keras.layers.Rescaling(255 if channels == 3 else 1, name=name)(x), name=name)
+
+
+def cycle_game(pool, optimizer=lambda: sgd(3e-3)):
+    def build():
+        keras.utils.set_random_seed(0)
+        channels = dict.fromkeys(CycleGAN.makers, 3) | dict.fromkeys(CycleGAN.judges, 1)
+        networks = {name: one_layer(name, count) for name, count in channels.items()}
+        model = CycleGAN(pool=pool, objective="least_squares", scale=127.5, **networks)
+        model.compile(optimizer(), optimizer())
+        return model
+
+    return build
+
+
+def pair_stream(start, chances=True):
+    """Unpaired pictures of two kinds."""
+
+    def batch(step):
+        kinds = {"first": (0, 140), "second": (100, 255)}
+        pictures = {
+            key: tf.random.stateless_uniform((2, SIDE, SIDE, 3), (i, step), *levels)
+            for i, (key, levels) in enumerate(kinds.items())
+        }
+        numbers = {"chances": tf.random.stateless_uniform((2, CycleGAN.drawn), (2, step))}
+        return pictures | (numbers if chances else {})
+
+    return tf.data.Dataset.range(start, 2**62).map(batch)
+
+
 class StopAt(keras.callbacks.Callback):
     """Ends the training at a global step."""
 
@@ -74,26 +109,30 @@ def values(model):
     return np.concatenate([np.ravel(variable.numpy()) for variable in model.variables])
 
 
-def trained(game, run, strategy=None, steps=10, **options):
-    return fit(game, stream, run=run, steps_per_epoch=steps, epochs=1, strategy=strategy, **options)
+def trained(game, run, strategy=None, steps=10, batches=stream, **options):
+    return fit(game, batches, run=run, steps_per_epoch=steps, epochs=1, strategy=strategy, **options)
 
 
-def broken_and_resumed(game, run, step, steps):
+def broken_and_resumed(game, run, step, steps, **options):
     with contextlib.suppress(InterruptedError):
-        trained(game, run, steps=steps, callbacks=[StopAt(step)], save_steps=2)
-    return trained(game, run, steps=steps, callbacks=[StopAt(-1)], resume=True)
+        trained(game, run, steps=steps, callbacks=[StopAt(step)], save_steps=2, **options)
+    return trained(game, run, steps=steps, callbacks=[StopAt(-1)], resume=True, **options)
 
 
 def job_replicas(folder):
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     out = {}
+
+    def compare(name, game, **options):
+        for way in ("single", "mirrored"):
+            model = trained(game, folder / f"{name}-{way}", make_strategy(way), **options)
+            out[f"{name}-{way}"] = np.concatenate([np.ravel(w) for w in model.get_weights()])
+
     games = {"non_saturating": {}, "wasserstein_gp": {}, "wasserstein": {"normalization": "spectral"}}
     for objective, arguments in games.items():
-        game = picture_game(objective, lambda: sgd(1e-3), **arguments)
-        for name in ("single", "mirrored"):
-            model = trained(game, folder / f"{objective}-{name}", make_strategy(name))
-            out[f"{objective}-{name}"] = np.concatenate([np.ravel(w) for w in model.get_weights()])
+        compare(objective, picture_game(objective, lambda: sgd(1e-3), **arguments))
+    compare("cyclegan", cycle_game(pool=5), batches=pair_stream)
     np.savez(folder / "replicas.npz", **out)
 
 

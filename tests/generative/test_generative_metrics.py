@@ -100,9 +100,9 @@ def test_stacked_digits():
 def test_nearest_finds_the_copy():
     random = np.random.default_rng(6)
     pictures = random.uniform(0, 255, (20, 4, 4, 3))
-    index, distance = metrics.nearest(pictures[[7, 3]] + 1, pictures)
+    index, distance = metrics.nearest(pictures[[7, 3]] + [1, 2, 3], pictures)
     assert index.tolist() == [7, 3]
-    np.testing.assert_allclose(distance, np.sqrt(48))
+    np.testing.assert_allclose(distance, np.sqrt((1 + 4 + 9) / 3))
 
 
 def test_one_sample_is_too_few():

@@ -29,10 +29,10 @@ def test_samples_are_shown_pixel_for_pixel(tmp_path):
 
 
 def test_nearest_pictures_stand_below_with_their_distance():
-    figure = nearest_pictures.draw(levels(3), levels(3) + 100, np.array([1.0, 20.0, 300.0]), usual=50.0)
+    figure = nearest_pictures.draw(levels(3), levels(3) + 100, np.array([1.04, 20.0, 100.0]), usual=50.0)
     texts = [text.get_text() for text in figure.texts]
-    assert texts[1:] == ["1", "20", "300"]
-    assert "of unseen real pictures the distance is 50" in texts[0]
+    assert texts[1:] == ["1.0", "20.0", "100.0"]
+    assert texts[0].endswith("root mean square difference in levels of 255 (of unseen real pictures 50.0)")
     shown = [int(axes.images[0].get_array()[0, 0, 0]) for axes in figure.axes]
     assert shown == [10, 20, 30, 110, 120, 130]
 

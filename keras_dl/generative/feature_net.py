@@ -1,0 +1,46 @@
+"""The net over whose features generated pictures are compared with real ones."""
+
+import keras
+import numpy as np
+from keras import ops
+
+from keras_dl.registry import create_model
+
+FEATURE_NETS = {
+    "builtin": "the built-in ResNet-20, comparable only with its like",
+    "inception_v3": "Inception-v3 of keras.applications",
+}
+BATCH = 100
+
+
+class FeatureNet:
+    """A classifier whose features and answers tell how near generated pictures are to real ones.
+
+    Args:
+        name: `"builtin"`, the ResNet-20 that the package carries (CIFAR-10's classes), or `"inception_v3"` with
+            ImageNet weights. It computes in the precision that is set when it is made.
+
+    Raises:
+        UserError: if the weights can't be had.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.description = FEATURE_NETS[name]
+        if name == "builtin":
+            self.size, classifier = 32, create_model("resnet20_cifar", weights="builtin")
+        else:
+            self.size, classifier = 299, create_model("inception_v3", weights="imagenet")
+        outputs = [classifier.get_layer("predictions").input, classifier.output]
+        self.net = keras.Model(classifier.input, outputs)
+
+    def __call__(self, pictures: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Features `(n, width)` and class probabilities `(n, classes)` of pictures in [0, 255], grey or RGB."""
+        parts = []
+        for start in range(0, len(pictures), BATCH):
+            part = pictures[start : start + BATCH]
+            rgb = np.repeat(part, 3, axis=-1) if part.shape[-1] == 1 else part
+            parts.append(self.net(ops.image.resize(rgb, (self.size, self.size), antialias=True), training=False))
+        return tuple(np.concatenate([ops.convert_to_numpy(part[i]) for part in parts]) for i in range(2))
+
+    def features(self, pictures: np.ndarray) -> np.ndarray:
+        return self(pictures)[0]
