@@ -31,6 +31,7 @@ WIDE = "wide_recurrent"
 FRACTIONS = (0.8, 0.1, 0.1)  # training, validation, test
 SHOWN = 10  # reviews whose words are shown, and mistakes that are listed
 MAPPED_WORDS = 150
+BEGINNINGS = (4, 5, 6)  # characters of a word's beginning, which the n-gram branch knows it by too
 
 
 # Configuration
@@ -163,7 +164,7 @@ def say_duplicates(reviews: ReviewSet, parts: Sequence[ReviewSet]) -> None:
 
 
 def learn_words(options: Train, texts: Sequence[str]) -> Vocabulary:
-    """The vocabulary that the options describe, from the training texts."""
+    """The vocabulary that the options describe, from these texts."""
     from keras_dl.text.vocabulary import learn_vocabulary
 
     return learn_vocabulary(
@@ -173,6 +174,7 @@ def learn_words(options: Train, texts: Sequence[str]) -> Vocabulary:
         size=options.vocabulary_size,
         min_count=options.min_count,
         ngram_width=options.ngram_width if options.model == WIDE else 0,
+        beginnings=BEGINNINGS if options.model == WIDE and options.unit == "words" else (),
         max_tokens=options.max_tokens,
     )
 
@@ -280,8 +282,7 @@ def train(options: Train) -> None:
     print(f"test part, {len(parts[2]):,} reviews:")
     baselines = measure_baselines(parts)
     metrics = evaluate_and_draw(model, vocabulary, parts[2], folder, folder / "plots", baselines)
-    validation = report(model, vocabulary, parts[1])[0]
-    run.write_json(folder / "metrics.json", {"validation": validation, "test": metrics})
+    run.write_json(folder / "metrics.json", {"test": metrics})
     print(f"run: {folder}\npictures: {folder / 'plots'}")
     if options.export:
         print(f"export: {export_classifier(folder, Path('saved_models'))}")
@@ -309,7 +310,7 @@ def prepare(options: Train, parts: Sequence[ReviewSet]) -> Material:
     import keras
 
     unlabelled = read_unlabelled(options, parts)
-    vocabulary = learn_words(options, [*parts[0].texts, *unlabelled])
+    vocabulary = learn_words(options, [*parts[0].texts, *parts[1].texts, *unlabelled])
     embedding = pretrained_embedding(options, vocabulary)
     with keras.StatelessScope(initialize_variables=False):
         create_classifier(options, vocabulary, len(parts[0].class_names))
@@ -373,6 +374,7 @@ def fit_classifier(
     validation_part: ReviewSet,
     folder: Path,
     strategy: tf.distribute.Strategy | None = None,
+    keep_validation: bool = False,
 ) -> keras.Model:
     """Trains the classifier that the options describe; the run folder gets its history and model.
 
@@ -383,6 +385,7 @@ def fit_classifier(
         validation_part: reviews to measure on after each epoch.
         folder: the run folder.
         strategy: by default one device.
+        keep_validation: let no part of the model learn from the validation part, see `WideBranch`.
     """
     import keras
 
@@ -432,7 +435,7 @@ def fit_classifier(
         keras.callbacks.EarlyStopping("val_loss", patience=options.early_stopping, restore_best_weights=True)
     ]
     if options.model == WIDE:
-        callbacks.append(WideBranch(encoded, held_out))
+        callbacks.append(WideBranch(encoded, held_out, keep_validation))
     return training.fit(
         build,
         stream,
@@ -481,23 +484,26 @@ def cross_validate(
 
 
 def measure_baselines(parts: Sequence[ReviewSet]) -> dict[str, float]:
-    """Accuracy on the last part of two bags of words and pairs that learned from the first: logistic regression on
+    """Accuracy on the last part of two bags of words and pairs that learned from the others: logistic regression on
     tf-idf, and on naive-Bayes log-count ratios, its penalty chosen on the second part."""
     import numpy as np
+    import scipy.sparse
 
     from keras_dl.data.review_stream import encode
-    from keras_dl.text.bag_of_words import fit_naive_bayes_regression, tf_idf_predictions
+    from keras_dl.text.bag_of_words import fit_naive_bayes_regression, refit, tf_idf_predictions
     from keras_dl.text.vocabulary import learn_vocabulary
     from keras_dl.training.wide import ngram_matrix
 
-    vocabulary = learn_vocabulary(parts[0].texts, min_count=1, ngram_width=2, ngram_size=1_000_000)
-    features = 1 + len(vocabulary.ngram_list)
-    matrices = [ngram_matrix(encode(part, vocabulary), features) for part in parts]
-    labels, truth = parts[0].labels, parts[2].labels
-    bayes = fit_naive_bayes_regression(matrices[0], labels, matrices[1], parts[1].labels, len(parts[0].class_names))
+    texts = [*parts[0].texts, *parts[1].texts]
+    vocabulary = learn_vocabulary(texts, min_count=1, ngram_width=2, ngram_size=1_000_000)
+    *seen, test = [ngram_matrix(encode(part, vocabulary), 1 + len(vocabulary.ngram_list)) for part in parts]
+    *labels, truth = [part.labels for part in parts]
+    bayes = fit_naive_bayes_regression(seen[0], labels[0], seen[1], labels[1], len(parts[0].class_names))
+    bayes = refit(bayes, seen, labels)
+    plain = tf_idf_predictions(scipy.sparse.vstack(seen).tocsr(), np.concatenate(labels), test)
     return {
-        "bag_of_words": float(np.mean(tf_idf_predictions(matrices[0], labels, matrices[2]) == truth)),
-        "bag_of_words_bayes": float(np.mean(bayes.logits(matrices[2]).argmax(-1) == truth)),
+        "bag_of_words": float(np.mean(plain == truth)),
+        "bag_of_words_bayes": float(np.mean(bayes.logits(test).argmax(-1) == truth)),
     }
 
 
@@ -763,7 +769,7 @@ def search(options: Search) -> None:
 
     def measure(values: dict[str, Any], name: str) -> float:
         tried = dataclasses.replace(plain, **values)
-        model = fit_classifier(tried, material, parts[0], parts[1], folder / name)
+        model = fit_classifier(tried, material, parts[0], parts[1], folder / name, keep_validation=True)
         return report(model, material.vocabulary, parts[1])[0]["log_loss"]
 
     best = search_hyperparameters(measure, ranges_of(plain), options.trials, options.method, folder, options.seed)

@@ -106,9 +106,9 @@ class Train(Look, cli.TrainingOptions):
     """A folder of photos, or builtin: crops of scikit-learn's two."""
     image_size: int = 256
     """Pixels a side of the photos in training."""
-    batch_size: int = 4
+    batch_size: int = 2
     """Photos per step, over all replicas."""
-    epochs: int = 10
+    epochs: int = 25
     """Times 100 steps."""
     learning_rate: float = 2e-3
     """Adam's highest; it falls along a cosine."""

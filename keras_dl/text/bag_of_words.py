@@ -29,6 +29,7 @@ class NaiveBayesRegression:
     One against the rest for each class; with two classes the second against the first.
 
     Attributes:
+        strength: inverse of its penalty.
         ratios: `(features, classes)`.
         kernel: `(features, classes)`, what the ratios are multiplied by.
         bias: `(classes,)`.
@@ -42,6 +43,7 @@ class NaiveBayesRegression:
         strength: float,
         weights: np.ndarray | None = None,
     ) -> None:
+        self.strength = strength
         features = texts.shape[1]
         rows = np.split(texts.indices, texts.indptr[1:-1])
         self.ratios = log_count_ratios(rows, labels, classes, features)
@@ -81,6 +83,26 @@ def fit_naive_bayes_regression(
     """
     models = [NaiveBayesRegression(train, labels, classes, strength, weights) for strength in STRENGTHS]
     return max(models, key=lambda model: float(np.mean(model.logits(validation).argmax(-1) == truth)))
+
+
+def refit(
+    chosen: NaiveBayesRegression,
+    parts: Sequence[scipy.sparse.csr_matrix],
+    labels: Sequence[np.ndarray],
+    weights: Sequence[np.ndarray] | None = None,
+) -> NaiveBayesRegression:
+    """The regression of the chosen penalty on all these texts, those that it was chosen on among them.
+
+    Args:
+        chosen: from `fit_naive_bayes_regression`.
+        parts: training and validation texts, from `holds`.
+        labels: their classes.
+        weights: of the texts.
+    """
+    texts = scipy.sparse.vstack(parts).tocsr()
+    classes = len(chosen.bias)
+    whole = None if weights is None else np.concatenate(weights)
+    return NaiveBayesRegression(texts, np.concatenate(labels), classes, chosen.strength, whole)
 
 
 def tf_idf_predictions(train: scipy.sparse.csr_matrix, labels: np.ndarray, test: scipy.sparse.csr_matrix) -> np.ndarray:

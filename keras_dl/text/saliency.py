@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from keras_dl.layers.attention import MultiHeadAttention
 from keras_dl.text.self_attention import attention_maps
-from keras_dl.text.vocabulary import Vocabulary, as_taken
+from keras_dl.text.vocabulary import BEGINNING, Vocabulary, as_taken
 from keras_dl.text.wide_recurrent import NgramScores
 
 
@@ -84,4 +84,9 @@ def ngram_shares(vocabulary: Vocabulary, tokens: Sequence[str], weights: np.ndar
             if ngram in number and ngram not in seen:
                 seen.add(ngram)
                 shares[start : start + width] += weights[number[ngram]] / width
+    for i, token in enumerate(tokens):
+        for beginning in (BEGINNING + token[:size] for size in vocabulary.beginnings if len(token) > size):
+            if beginning in number and beginning not in seen:
+                seen.add(beginning)
+                shares[i] += weights[number[beginning]]
     return shares

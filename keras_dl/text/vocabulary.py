@@ -14,6 +14,7 @@ from keras_dl.text.sentencepieces import piece_tokenizer, train_subwords
 UNITS = ("words", "characters", "subwords")
 PADDING, UNKNOWN = 0, 1  # ids
 FIRST = 2  # the most frequent token's id
+BEGINNING = "~"  # marks the beginning of a word among n-grams; a sign of its own among tokens
 
 # Written without spaces between words, so that each character is a token.
 _UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}"
@@ -61,6 +62,28 @@ def split_characters(texts: tf.Tensor) -> tf.RaggedTensor:
     return tf.strings.unicode_split(tf.strings.regex_replace(texts, r"\s", ""), "UTF-8")
 
 
+def split_ngrams(tokens: tf.RaggedTensor, width: int, beginnings: Sequence[int] = ()) -> tf.RaggedTensor:
+    """Groups of one to `width` neighbouring tokens, joined by spaces, and the beginnings of longer tokens.
+
+    A beginning, written with "~" before it, stands for the stem: a form of a word that never occurred is known by it.
+
+    Args:
+        tokens: `(n, None)`.
+        width: tokens in the longest group.
+        beginnings: how many characters the beginnings have.
+    """
+    groups = [tf.strings.ngrams(tokens, list(range(1, width + 1)), separator=" ")]
+    lengths = tf.ragged.map_flat_values(tf.strings.length, tokens, unit="UTF8_CHAR")
+    for size in beginnings:
+        longer = tf.ragged.boolean_mask(tokens, lengths > size)
+        groups.append(tf.ragged.map_flat_values(_beginning, longer, size))
+    return tf.concat(groups, axis=1)
+
+
+def _beginning(words: tf.Tensor, size: int) -> tf.Tensor:
+    return tf.strings.join([BEGINNING, tf.strings.substr(words, 0, size, unit="UTF8_CHAR")])
+
+
 class Vocabulary(tf.Module):
     """Tokens by number, frequent ones first; 0 is padding, 1 stands for whatever is not among them.
 
@@ -71,6 +94,7 @@ class Vocabulary(tf.Module):
         subword_model: a SentencePiece model, for subwords, which need TensorFlow Text.
         ngrams: groups of neighbouring tokens, joined by spaces, numbered from 1 for `wide_recurrent`.
         ngram_width: tokens in the longest of these.
+        beginnings: how many characters the beginnings of words have that are among the n-grams, see `split_ngrams`.
         max_tokens: of longer texts the first and the last half of as many are kept; n-grams are taken from all.
     """
 
@@ -83,6 +107,7 @@ class Vocabulary(tf.Module):
         subword_model: bytes | None = None,
         ngrams: Sequence[str] = (),
         ngram_width: int = 0,
+        beginnings: Sequence[int] = (),
         max_tokens: int | None = None,
     ) -> None:
         super().__init__(name="vocabulary")
@@ -90,6 +115,7 @@ class Vocabulary(tf.Module):
             raise UserError(f"a vocabulary is one of {', '.join(UNITS)}; got {unit!r}")
         self.tokens, self.ngram_list = list(tokens), list(ngrams)
         self.unit, self.lower, self.ngram_width, self.max_tokens = unit, lower, ngram_width, max_tokens
+        self.beginnings = list(beginnings)
         self.subword_model = subword_model
         self._pieces = piece_tokenizer(subword_model) if unit == "subwords" else None
         self._token_ids = _table(tokens, FIRST, UNKNOWN)
@@ -119,7 +145,7 @@ class Vocabulary(tf.Module):
 
     def ngram_ids(self, tokens: tf.RaggedTensor) -> tf.RaggedTensor:
         """int32 ids of the n-grams that are known, each once."""
-        groups = tf.strings.ngrams(tokens, list(range(1, self.ngram_width + 1)), separator=" ")
+        groups = split_ngrams(tokens, self.ngram_width, self.beginnings)
         ids = tf.ragged.map_flat_values(self._ngram_ids.lookup, groups)
         return tf.ragged.boolean_mask(ids, ids != PADDING)
 
@@ -139,6 +165,7 @@ class Vocabulary(tf.Module):
         """Writes `vocabulary.txt` (a token on each line, from id 2 on), `vocabulary.json` (how texts are split), and
         `ngrams.txt` and `subwords.model` where there are any."""
         settings = {name: getattr(self, name) for name in ("unit", "lower", "ngram_width", "max_tokens")}
+        settings["beginnings"] = list(self.beginnings)
         write_json(folder / "vocabulary.json", settings)
         write_text(folder / "vocabulary.txt", "".join(f"{token}\n" for token in self.tokens))
         if self.ngram_width:
@@ -186,18 +213,20 @@ def learn_vocabulary(
     min_count: int = 2,
     ngram_width: int = 0,
     ngram_size: int = 200_000,
+    beginnings: Sequence[int] = (),
     max_tokens: int | None = None,
 ) -> Vocabulary:
     """The tokens, and n-grams, that texts hold.
 
     Args:
-        texts: what to learn from: the training texts alone.
+        texts: what to learn from.
         unit: `"words"` (Chinese by character), `"characters"`, or `"subwords"`, found by SentencePiece's unigram model.
         lower: fold the case.
         size: ids at most, padding and out-of-vocabulary included.
         min_count: a token or n-gram that is rarer has no id.
         ngram_width: tokens in the longest n-gram; 0 for none.
         ngram_size: n-grams at most, 0 included.
+        beginnings: see `Vocabulary`.
         max_tokens: see `Vocabulary`.
 
     Raises:
@@ -214,7 +243,7 @@ def learn_vocabulary(
         tokens = splitter.split(tf.constant(chunk))
         counts.update(tokens.flat_values.numpy().tolist())
         if ngram_width:
-            groups = tf.strings.ngrams(tokens, list(range(1, ngram_width + 1)), separator=" ")
+            groups = split_ngrams(tokens, ngram_width, beginnings)
             ngram_counts.update(groups.flat_values.numpy().tolist())
     tokens = _frequent(counts, size - FIRST, min_count)
     if not tokens:
@@ -230,6 +259,7 @@ def learn_vocabulary(
         subword_model=model,
         ngrams=ngrams,
         ngram_width=ngram_width,
+        beginnings=beginnings,
         max_tokens=max_tokens,
     )
 

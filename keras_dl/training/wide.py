@@ -5,7 +5,7 @@ import numpy as np
 import scipy.sparse
 
 from keras_dl.data.review_stream import EncodedReviews, scores_of
-from keras_dl.text.bag_of_words import blend, fit_naive_bayes_regression, holds
+from keras_dl.text.bag_of_words import blend, fit_naive_bayes_regression, holds, refit
 
 
 def ngram_matrix(reviews: EncodedReviews, features: int) -> scipy.sparse.csr_matrix:
@@ -19,16 +19,18 @@ class WideBranch(keras.callbacks.Callback):
 
     Trained together, the branch, which learns in a moment, would leave the net nothing to learn from. So while the net
     learns the branch is silent; it is a naive-Bayes logistic regression on the same reviews, and the two are added with
-    the factors that fit the validation reviews best. What is saved is one model.
+    the factors that fit the validation reviews best. Then the regression learns from the validation reviews too: it
+    takes a moment, and nothing is gained by holding them back. What is saved is one model.
 
     Args:
         train: what the net learns from.
         validation: what penalty and factors are chosen on.
+        keep_validation: don't learn from the validation reviews: something is still to be measured on them.
     """
 
-    def __init__(self, train: EncodedReviews, validation: EncodedReviews) -> None:
+    def __init__(self, train: EncodedReviews, validation: EncodedReviews, keep_validation: bool = False) -> None:
         super().__init__()
-        self._train, self._validation = train, validation
+        self._train, self._validation, self._keep_validation = train, validation, keep_validation
 
     def on_train_begin(self, logs: dict | None = None) -> None:
         self.model.get_layer("ngram_scores").trainable = False
@@ -42,6 +44,10 @@ class WideBranch(keras.callbacks.Callback):
         deep = scores_of(keras.Model(self.model.input, top.output), self._validation)
         factors = blend(deep, wide.logits(validation), truth)
         print(f"the net counts {factors[0]:.2f} times, its n-gram branch {factors[1]:.2f} times", flush=True)
+        if not self._keep_validation:
+            class_weights = [np.mean(self._train.weights[labels == c]) for c in range(classes)]
+            weights = self._train.weights, np.array(class_weights)[truth]
+            wide = refit(wide, (train, validation), (labels, truth), weights)
         branch.ratios.assign(wide.ratios)
         branch.kernel.assign(wide.kernel * factors[1])
         top.kernel.assign(np.asarray(top.kernel) * factors[0])

@@ -1,7 +1,7 @@
 """The application as its user runs it: train, evaluate, generate, interpolate, project, export, bad input."""
 
+import contextlib
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -57,20 +57,10 @@ def trained(tmp_path_factory):
     photos = paint(home / "photos")
     Image.new("L", (30, 30), 90).save(photos / "green" / "grey.png")
     (photos / "green" / "text.png").write_text("not a picture")
-    before = os.getcwd()
-    os.chdir(home)
-    try:
+    with contextlib.chdir(home):
         status = app(*TRAIN, "--run", "run")
-    finally:
-        os.chdir(before)
     assert status == 0
     return home
-
-
-@pytest.fixture
-def home(trained, monkeypatch):
-    monkeypatch.chdir(trained)
-    return trained
 
 
 def test_run_folder(home):

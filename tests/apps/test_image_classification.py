@@ -1,7 +1,7 @@
 """The application as its user runs it: train, evaluate, predict, export, bad input."""
 
+import contextlib
 import json
-import os
 import shutil
 
 import pytest
@@ -23,20 +23,10 @@ def trained(tmp_path_factory):
     (photos / "red" / "text.jpg").write_text("not a picture")
     whole = (photos / "red" / "0.jpg").read_bytes()
     (photos / "red" / "cut.jpg").write_bytes(whole[: len(whole) // 2])
-    before = os.getcwd()
-    os.chdir(home)
-    try:
+    with contextlib.chdir(home):
         status = app("train", "--data", "photos", *SMALL, "--epochs", "12", "--learning-rate", "0.01")
-    finally:
-        os.chdir(before)
     assert status == 0
     return home
-
-
-@pytest.fixture
-def home(trained, monkeypatch):
-    monkeypatch.chdir(trained)
-    return trained
 
 
 def newest(home):

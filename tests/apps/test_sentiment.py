@@ -1,5 +1,6 @@
 """The application as its user runs it: train, evaluate, predict, export, cross-validate, bad input."""
 
+import contextlib
 import csv
 import io
 import json
@@ -48,20 +49,10 @@ def trained(tmp_path_factory):
     """A folder with reviews and a finished run."""
     home = tmp_path_factory.mktemp("home")
     write_reviews(home / "reviews.csv")
-    before = os.getcwd()
-    os.chdir(home)
-    try:
+    with contextlib.chdir(home):
         status = app("train", "--data", "reviews.csv", *SMALL)
-    finally:
-        os.chdir(before)
     assert status == 0
     return home
-
-
-@pytest.fixture
-def home(trained, monkeypatch):
-    monkeypatch.chdir(trained)
-    return trained
 
 
 def newest(home):

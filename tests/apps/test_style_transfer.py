@@ -1,5 +1,6 @@
 """The application as its user runs it: optimise, train, evaluate, predict, export, bad input."""
 
+import contextlib
 import json
 import os
 import signal
@@ -193,14 +194,10 @@ def trained(tmp_path_factory):
     (home / "photos").mkdir()
     for i in range(4):
         drawing(home / "photos" / f"{i}.png", (64, 64), seed=i)
-    before = os.getcwd()
-    os.chdir(home)
     arguments = ("--data", "photos", "--width", "4", "--image-size", "32", "--batch-size", "1", "--epochs", "1")
-    try:
+    with contextlib.chdir(home):
         assert app("train", "--style", "photos/0.png", *NET, *arguments) == 0
         assert app("export", *NET, "--size", "64") == 0
-    finally:
-        os.chdir(before)
     return home
 
 

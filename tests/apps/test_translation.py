@@ -1,8 +1,8 @@
 """The application as its user runs it: train, evaluate, predict, export, resume, bad input."""
 
+import contextlib
 import io
 import json
-import os
 import random
 import subprocess
 import sys
@@ -40,20 +40,16 @@ def trained(tmp_path_factory):
     write_pairs(home, "train", 1200, seed=0)
     write_pairs(home, "val", 60, seed=1)
     files = ("--source", "train.en", "--target", "train.de", "--validation", "val.en", "val.de")
-    before = os.getcwd()
-    os.chdir(home)
-    try:
+    with contextlib.chdir(home):
         status = app("train", *files, *SMALL, "--epochs", "20", "--unit", "words", "--beam", "3", "--dropout", "0.0")
-    finally:
-        os.chdir(before)
     assert status == 0
     return home
 
 
 @pytest.fixture
-def home(trained, monkeypatch):
-    monkeypatch.chdir(trained)
-    return trained
+def unmeasured(monkeypatch):
+    """Skips what follows the training: the beam search alone takes ten seconds to compile."""
+    monkeypatch.setattr("apps.translation.evaluate_and_draw", lambda *_: {})
 
 
 def newest(home):
@@ -152,7 +148,7 @@ def test_subwords_recurrent_and_tsv(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out.count("\n") == 1
 
 
-def test_resumed_run_ends_as_an_unbroken_one(tmp_path, monkeypatch):
+def test_resumed_run_ends_as_an_unbroken_one(tmp_path, monkeypatch, unmeasured):
     monkeypatch.chdir(tmp_path)
     source, target = write_pairs(tmp_path, "x", 120, seed=3)
     words = ("train", "--source", source, "--target", target, *SMALL, "--unit", "characters", "--no-export")
@@ -200,7 +196,7 @@ def test_bad_input_ends_in_one_line(tmp_path, monkeypatch, capsys, words, messag
     assert not (tmp_path / "runs").exists()
 
 
-def test_swapped_validation_files_are_noticed(tmp_path, monkeypatch, capsys):
+def test_swapped_validation_files_are_noticed(tmp_path, monkeypatch, capsys, unmeasured):
     monkeypatch.chdir(tmp_path)
     source, target = write_pairs(tmp_path, "x", 40, seed=3)
     target.write_text(target.read_text().translate(str.maketrans("eivdnzrswfch", "一二三四五六七八九十百千")))

@@ -10,6 +10,7 @@ from keras_dl.text.bag_of_words import (
     blend,
     fit_naive_bayes_regression,
     holds,
+    refit,
     tf_idf_predictions,
 )
 from keras_dl.text.vectors import initial_embedding, read_vectors
@@ -50,6 +51,16 @@ def test_three_classes_are_learned(data):
     model = fit_naive_bayes_regression(texts[:400], labels[:400], texts[400:500], labels[400:500], 3)
     assert np.mean(model.logits(texts[500:]).argmax(-1) == labels[500:]) > 0.6
     assert np.mean(tf_idf_predictions(texts[:400], labels[:400], texts[500:]) == labels[500:]) > 0.6
+
+
+def test_the_chosen_penalty_is_used_on_all_texts(data):
+    texts, labels = data
+    chosen = fit_naive_bayes_regression(texts[:300], labels[:300], texts[300:500], labels[300:500], 3)
+    weights = np.random.default_rng(0).random(500)
+    again = refit(chosen, (texts[:300], texts[300:500]), (labels[:300], labels[300:500]), np.split(weights, [300]))
+    whole = NaiveBayesRegression(texts[:500], labels[:500], 3, chosen.strength, weights)
+    np.testing.assert_array_equal(again.ratios, whole.ratios)
+    np.testing.assert_array_equal(again.kernel, whole.kernel)
 
 
 def test_blend_finds_the_informative_half():

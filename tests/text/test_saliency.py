@@ -31,6 +31,12 @@ def test_ngrams_are_divided_among_their_words_once():
     assert shares.sum() == weights.sum()
 
 
+def test_beginnings_belong_to_the_first_word_that_has_them():
+    vocabulary = Vocabulary(["walks"], ngrams=["walks", "~wal", "~walk"], ngram_width=1, beginnings=(3, 4))
+    shares = ngram_shares(vocabulary, ["walks", "walking", "wal"], np.array([0, 1.0, -2.0, 5.0]))
+    np.testing.assert_allclose(shares, [1 - 2 + 5, 0, 0])
+
+
 def test_a_wide_branch_counts_in_full():
     vocabulary = Vocabulary(["not", "bad"], ngrams=["not", "bad", "not bad"], ngram_width=2)
     model = keras_dl.create_model(

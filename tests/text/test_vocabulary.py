@@ -74,6 +74,13 @@ def test_ngrams_are_numbered_from_one_and_unknown_ones_left_out():
     assert [set(row) - {0} for row in inputs["ngrams"].numpy().tolist()] == [{1, 2}, {1, 2, 3}, set(), set()]
 
 
+def test_words_are_known_by_their_beginnings():
+    vocabulary = learn_vocabulary(["walked", "walks", "über 很好"], ngram_width=1, beginnings=(3, 4), min_count=1)
+    assert vocabulary.ngram_list == ["~wal", "~walk", "walked", "walks", "~übe", "über", "好", "很"]
+    inputs = vocabulary(tf.constant(["walking", "übersee", "walk ~ wal"]))
+    assert [set(row) - {0} for row in inputs["ngrams"].numpy().tolist()] == [{1, 2}, {5}, {1}]
+
+
 def test_long_texts_lose_their_middle():
     vocabulary = Vocabulary(list("abcdefgh"), max_tokens=5, ngrams=["d", "e f"], ngram_width=2)
     inputs = vocabulary(tf.constant(["a b c d e f g h", "a b c d e", "a b c d e f", "a"]))
@@ -97,7 +104,7 @@ def test_empty_text_is_one_step_of_padding():
 @pytest.mark.parametrize("unit", ["words", "subwords"])
 def test_saved_and_loaded_and_in_a_graph(tmp_path, unit):
     texts = ["not bad at all", "bad , bad , bad film", "很好 很好 , not bad film at all"] * 10
-    vocabulary = learn_vocabulary(texts, unit=unit, size=60, ngram_width=2, max_tokens=4)
+    vocabulary = learn_vocabulary(texts, unit=unit, size=60, ngram_width=2, beginnings=(3,), max_tokens=4)
     vocabulary.save(tmp_path)
     loaded = load_vocabulary(tmp_path)
     graph = tf.function(loaded.__call__, input_signature=[tf.TensorSpec([None], tf.string)])
