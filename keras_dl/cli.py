@@ -1,6 +1,7 @@
 """The applications' command line: subcommands whose options are the fields of frozen dataclasses."""
 
 import dataclasses
+import logging
 import os
 import shlex
 import sys
@@ -123,6 +124,7 @@ def command_line(application: str, options: Options) -> str:
 def main(application: str, commands: Mapping[str, Command], argv: Sequence[str] | None = None) -> int:
     """Runs an application's command line; returns the exit status: 0, 2 for bad input, 130 after Ctrl-C."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of each model that is traced anew
     try:
         command, options = parse(application, commands, sys.argv[1:] if argv is None else argv)
         command.run(options)
