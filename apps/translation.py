@@ -78,7 +78,7 @@ class Train(cli.TrainingOptions):
     batch_tokens: int | None = None
     """Tokens of a side in a batch, over all replicas. By default 1,500 for the built-in sample, otherwise 2,500."""
     epochs: int | None = None
-    """Passes over the training pairs. By default 14 for the built-in sample, otherwise 20."""
+    """Passes over the training pairs. By default 10 for the built-in sample, otherwise 20."""
     optimizer: Literal["sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw", "swats"] = "adam"
     """How the weights follow the gradients."""
     learning_rate: float = 2e-3
@@ -228,7 +228,7 @@ def settle(options: Train, pairs: Pairs) -> Train:
         "dropout": (0.05, 0.2),
         "vocabulary": (300, 6000),
         "batch_tokens": (1500, 2500),
-        "epochs": (14, 20),
+        "epochs": (10, 20),
     }
     decided: dict[str, Any] = {
         name: small if sample else large for name, (small, large) in defaults.items() if getattr(options, name) is None
