@@ -331,11 +331,13 @@ def fit_detector(
     """
     import keras
     import numpy as np
+    import tensorflow as tf
 
     from keras_dl import plots, training
     from keras_dl.data.box_pipeline import MEMORY_LIMIT, box_training_stream
     from keras_dl.training.replicas import is_chief, worker_count
 
+    strategy = strategy or tf.distribute.get_strategy()
     anchors = own_anchors(options.model, train_part, size, options.seed) if options.anchors == "auto" else None
     keras.utils.set_random_seed(options.seed)
     training.set_mixed_precision(options.mixed_precision)
