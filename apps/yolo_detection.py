@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import inspect
 import io
 import json
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
     Found = list[dict[str, np.ndarray]]
 
 APPLICATION = "yolo_detection"
-BUILTIN_EPOCHS, EPOCHS = 8, 100
+BUILTIN_STEPS, STEPS = 1600, 3600  # three minutes and less than an hour on two cores
+EPOCHS = (8, 300)  # at least and at most, where the user names no number
 BUILTIN_SIZE, SIZE = 96, 416
 MOST = 100  # detections per picture, as COCO scores them
 SCORED = (0.001, 0.6)  # score and IoU threshold when precision is measured at every recall
@@ -59,8 +61,8 @@ class Train(cli.TrainingOptions):
     anchors: Literal["auto", "paper"] = "auto"
     """auto: from the user's own boxes by k-means, for models that have anchors. paper: the model's own."""
     epochs: int | None = None
-    """Passes over the training part. By default 100, for the built-in scenes 8."""
-    batch_size: int = 16
+    """Passes over the training part. By default as many as make 3,600 steps (8 to 300), for the built-in scenes 8."""
+    batch_size: int = 8
     """Pictures per step, over all replicas."""
     optimizer: Literal["sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw"] = "adamw"
     """How the weights follow the gradients."""
@@ -68,8 +70,8 @@ class Train(cli.TrainingOptions):
     """Its highest value."""
     schedule: Literal["constant", "cosine", "one_cycle"] = "cosine"
     """How the learning rate moves."""
-    warmup_epochs: float = 2.0
-    """Epochs over which the learning rate rises at first."""
+    warmup_epochs: float = 4.0
+    """Epochs over which the learning rate rises at first, but at most a tenth of all."""
     clip_norm: float | None = 10.0
     """Largest global norm of the gradient."""
     weight_decay: float = 0.01
@@ -80,7 +82,7 @@ class Train(cli.TrainingOptions):
     """Every ten steps another picture size, at most by this share smaller or larger."""
     augment: str = "auto"
     """none, light (mirror,scale,colour), strong (these and mosaic), or any of mirror,flip,scale,colour,mosaic,mixup.
-    auto is strong; for the built-in digits, which mirrored are none, it is scale=0.3,colour."""
+    auto is strong; for the built-in scenes, which differ enough, it is none."""
     export: bool = True
     """Write a SavedModel at the end."""
 
@@ -232,7 +234,7 @@ def settle(options: Train, train_part: BoxSet) -> tuple[Train, tuple[int, int]]:
     builtin = options.data == "builtin"
     augment = options.augment
     if augment == "auto":
-        augment = "scale=0.3,colour" if builtin else "strong"
+        augment = "none" if builtin else "strong"
     BoxAugmentation.parse(augment)
     if not 0 <= options.multi_scale <= 0.5:
         raise UserError(f"--multi-scale is {options.multi_scale}; give a share from 0 to 0.5")
@@ -243,7 +245,8 @@ def settle(options: Train, train_part: BoxSet) -> tuple[Train, tuple[int, int]]:
     size = (side, side) if side else net_size(image_size, train_part, stride)
     if options.weights not in ("auto", "none"):
         load_pretrained(create_detector(options.model, size, len(train_part.class_names)), options.weights)
-    epochs = options.epochs or (BUILTIN_EPOCHS if builtin else EPOCHS)
+    steps = (BUILTIN_STEPS if builtin else STEPS) * options.batch_size / len(train_part)
+    epochs = options.epochs or min(max(round(steps), EPOCHS[0]), EPOCHS[1])
     return dataclasses.replace(options, image_size=image_size, epochs=epochs, augment=augment), size
 
 
@@ -297,7 +300,7 @@ def train(options: Train) -> None:
     if not chief:
         return
     # Loaded anew, since a model of several workers predicts on all of them or not at all.
-    model, _ = load_detector(folder)
+    model, class_names = load_detector(folder)
     metrics = {}
     for name, part in parts.items():
         if name != "train":
@@ -307,7 +310,7 @@ def train(options: Train) -> None:
     run.write_json(folder / "metrics.json", metrics)
     print(f"run: {folder}\npictures: {folder / 'plots'}")
     if options.export:
-        print(f"export: {export_detector(folder, Path('saved_models'), *SHOWN)}")
+        print(f"export: {export_detector(model, class_names, folder, Path('saved_models'), *SHOWN)}")
 
 
 def fit_detector(
@@ -331,11 +334,13 @@ def fit_detector(
     """
     import keras
     import numpy as np
+    import tensorflow as tf
 
     from keras_dl import plots, training
     from keras_dl.data.box_pipeline import MEMORY_LIMIT, box_training_stream
     from keras_dl.training.replicas import is_chief, worker_count
 
+    strategy = strategy or tf.distribute.get_strategy()
     anchors = own_anchors(options.model, train_part, size, options.seed) if options.anchors == "auto" else None
     keras.utils.set_random_seed(options.seed)
     training.set_mixed_precision(options.mixed_precision)
@@ -351,7 +356,7 @@ def fit_detector(
             options.learning_rate,
             steps_per_epoch=steps_per_epoch,
             epochs=options.epochs,
-            warmup_epochs=min(options.warmup_epochs, options.epochs / 4),
+            warmup_epochs=min(options.warmup_epochs, options.epochs / 10),
         )
         # The average reaches back over a fiftieth of the run, however long that is.
         average = {"use_ema": True, "ema_momentum": min(0.9998, 1 - 50 / (steps + 100))} if options.average else {}
@@ -369,7 +374,7 @@ def fit_detector(
             seed=options.seed,
             augment=options.augment,
             start_step=start_step,
-            mosaic_steps=round(0.85 * steps),
+            mosaic_steps=round(0.75 * steps),
             multi_scale=options.multi_scale,
             memory_limit=memory_limit,
         )
@@ -381,11 +386,9 @@ def fit_detector(
         print(f"samples: {plots.augmented_samples(images[:SAMPLES], few, train_part.class_names, path=path)}")
     count = min(len(validation_part), max(BATCH, len(train_part) // VALIDATION_SHARE))
     measured = validation_part.subset(np.random.default_rng(options.seed).permutation(len(validation_part))[:count])
-    detectors: list[Callable] = []
 
     def validate(model: keras.Model) -> dict[str, float]:
-        detectors[:] = detectors or [detector(model, size)]
-        return {"mAP50": score(find(detectors[0], measured.images, *SCORED), measured)["mAP50"]}
+        return {"mAP50": score(find(detector(model, size), measured.images, *SCORED), measured)["mAP50"]}
 
     model = training.fit(
         build,
@@ -409,7 +412,8 @@ def fit_detector(
 # Evaluate
 
 
-def detector(model: keras.Model, size: Sequence[int] | None = None) -> Callable[..., dict[str, tf.Tensor]]:
+@functools.lru_cache(maxsize=1)
+def detector(model: keras.Model, size: tuple[int, int] | None = None) -> Callable[..., dict[str, tf.Tensor]]:
     """From encoded pictures to boxes, in one graph: what evaluate, predict and the export have in common.
 
     Args:
@@ -426,7 +430,7 @@ def detector(model: keras.Model, size: Sequence[int] | None = None) -> Callable[
     from keras_dl.data.box_pipeline import from_letterbox
     from keras_dl.data.decode import check_image, decode_images
 
-    size = tuple(size or model.input_shape[1:3])
+    size = size or model.input_shape[1:3]
 
     def detect(image_bytes: tf.Tensor, score_threshold: tf.Tensor, iou_threshold: tf.Tensor) -> dict[str, tf.Tensor]:
         images = decode_images(image_bytes, size, "pad")
@@ -680,7 +684,14 @@ def predict_video(
 # Export
 
 
-def export_detector(folder: Path, output: Path, score_threshold: float, iou_threshold: float) -> Path:
+def export_detector(
+    model: keras.Model,
+    class_names: Sequence[str],
+    folder: Path,
+    output: Path,
+    score_threshold: float,
+    iou_threshold: float,
+) -> Path:
     """Writes the next version of `output/yolo_detection`; see `keras_dl.serving.export`.
 
     Signatures: `serving_default` takes `image_bytes [N]` and returns `boxes [N, 100, 4]`, x1, y1, x2, y2 in pixels of
@@ -693,7 +704,6 @@ def export_detector(folder: Path, output: Path, score_threshold: float, iou_thre
 
     from keras_dl.serving.export import ModelCard, Signature, export
 
-    model, class_names = load_detector(folder)
     trained = run.load_config(folder, Train)
     detect = detector(model)
     example = tf.io.encode_jpeg(np.full((*model.input_shape[1:3], 3), 127, "uint8")).numpy()
@@ -740,7 +750,7 @@ def export(options: Export) -> None:
     check_thresholds(options)
     folder = run.find_run(APPLICATION, options.run)
     thresholds = (options.score_threshold, options.iou_threshold)
-    print(f"run: {folder}\nexport: {export_detector(folder, options.output, *thresholds)}")
+    print(f"run: {folder}\nexport: {export_detector(*load_detector(folder), folder, options.output, *thresholds)}")
 
 
 COMMANDS = {

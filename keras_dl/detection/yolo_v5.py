@@ -24,7 +24,9 @@ ANCHORS = (
     ((30, 61), (62, 45), (59, 119)),
     ((116, 90), (156, 198), (373, 326)),
 )
-BOX, OBJECT, CLASS = 0.05, 1.0, 0.5  # weights of the losses
+# Weights of the losses. The reference has 0.5 for the classes, for some hundred thousand steps; in a few thousand a net
+# that starts from nothing learns the boxes and not yet what is in them.
+BOX, OBJECT, CLASS = 0.05, 1.0, 2.0
 BALANCE = (4.0, 1.0, 0.4)  # weights of the objectness per scale
 STAGES = ("stem", "stage1_out", "stage2_out", "stage3_out", "sppf_out")
 
@@ -65,21 +67,27 @@ class YoloV5(GridDetector):
 
 @keras.saving.register_keras_serializable(package="keras_dl")
 class HeadBias(keras.initializers.Initializer):
-    """Starts a head where eight objects on 640 pixels, of all classes alike, would put it: most of a picture is
-    background, and a head that must learn so first spends its first epochs on that."""
+    """Starts a head where eight objects in a picture, of all classes alike, would put it: most of a picture is
+    background, and a head that must learn so first spends its first epochs on that.
 
-    def __init__(self, stride: int, num_classes: int) -> None:
-        self.stride = stride
+    Args:
+        cells: of the head's grid.
+        num_classes: classes to tell apart.
+    """
+
+    def __init__(self, cells: int, num_classes: int) -> None:
+        self.cells = cells
         self.num_classes = num_classes
 
     def __call__(self, shape: tuple[int, ...], dtype: Any = None) -> Any:
-        objectness = math.log(8 / (640 / self.stride) ** 2)
+        share = min(8 / self.cells, 0.5)
+        objectness = math.log(share / (1 - share))
         classes = math.log(0.6 / (self.num_classes - 0.99999))
         values = [0.0] * 4 + [objectness] + [classes] * self.num_classes
         return ops.cast(values * (shape[0] // len(values)), dtype or "float32")
 
     def get_config(self) -> dict[str, Any]:
-        return {"stride": self.stride, "num_classes": self.num_classes}
+        return {"cells": self.cells, "num_classes": self.num_classes}
 
 
 def conv(x: Any, filters: int, kernel: int, strides: int = 1, *, name: str) -> Any:
@@ -142,6 +150,7 @@ def yolo_v5(
     inputs = image_input(input_shape, (640, 640, 3), minimum=32)
     check_sides(inputs.shape[1:], 32)
     check_anchors(anchors, 3)
+    pixels = math.prod(side or 640 for side in inputs.shape[1:3])
     depth, width = VARIANTS[variant]
 
     def repeats(n: int) -> int:
@@ -171,7 +180,7 @@ def yolo_v5(
         layers.Conv2D(
             len(sizes) * (5 + num_classes),
             1,
-            bias_initializer=HeadBias(stride, num_classes),
+            bias_initializer=HeadBias(pixels // stride**2, num_classes),
             dtype="float32",
             name=f"head{stride}",
         )(x)

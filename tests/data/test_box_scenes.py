@@ -43,5 +43,5 @@ def test_all_classes_and_many_sizes_occur():
     classes = np.concatenate(box_set.classes)
     assert set(classes) == set(range(len(box_set.class_names)))
     sides = np.concatenate([box[:, 3] - box[:, 1] for box in box_set.boxes])
-    assert np.quantile(sides, 0.1) < 24 and np.quantile(sides, 0.9) > 40
+    assert np.quantile(sides, 0.1) < 18 and np.quantile(sides, 0.9) > 32
     assert Image.open(io.BytesIO(box_set.images[0])).size == (scenes.SIDE, scenes.SIDE)

@@ -155,9 +155,10 @@ def test_yolo_v5_is_lowest_at_the_truth():
 
 
 def test_yolo_v5_starts_at_the_prior():
-    bias = np.array(HeadBias(8, 80)((255,))).reshape(3, 85)
+    bias = np.array(HeadBias(80**2, 80)((255,))).reshape(3, 85)
     probability = 1 / (1 + np.exp(-bias[0, 4]))
-    np.testing.assert_allclose(80**2 * probability, 8, rtol=0.01)
+    np.testing.assert_allclose(80**2 * probability, 8, rtol=1e-4)
+    assert np.array(HeadBias(4, 80)((85,)))[4] == 0
 
 
 def test_single_object_counts_coordinates_only_where_an_object_is():

@@ -59,16 +59,18 @@ def single(inputs, x):
     return SingleObject(inputs, layers.Dense(5 + CLASSES)(layers.Flatten()(x)), num_classes=CLASSES, stride=1)
 
 
-KINDS = {  # the detector, the most objects in a picture, epochs, and the mean average precision that these must reach
-    "single_object": (single, 1, 12, 0.5),
-    "sliding_windows": (windows, 1, 12, 0.5),
-    "ssd": (ssd, 2, 12, 0.5),
-    "yolo_v1": (yolo_v1, 2, 12, 0.5),
-    "yolo_v2": (grid(YoloV2), 2, 12, 0.5),
-    "yolo_v3": (grid(YoloV3), 2, 12, 0.25),
-    "yolo_v4": (grid(YoloV4), 2, 36, 0.5),
-    "yolo_v5": (grid(YoloV5), 2, 12, 0.5),
+KINDS = {  # the detector, and the most objects in a picture
+    "single_object": (single, 1),
+    "sliding_windows": (windows, 1),
+    "ssd": (ssd, 2),
+    "yolo_v1": (yolo_v1, 2),
+    "yolo_v2": (grid(YoloV2), 2),
+    "yolo_v3": (grid(YoloV3), 2),
+    "yolo_v4": (grid(YoloV4), 2),
+    "yolo_v5": (grid(YoloV5), 2),
 }
+# Many pictures and few epochs: with one positive for each box, 256 pictures are learned by heart.
+PICTURES, EPOCHS, BATCH = 768, 4, 16
 
 
 def average_precision(model, images, truth, score_threshold=0.05):
@@ -80,16 +82,16 @@ def average_precision(model, images, truth, score_threshold=0.05):
 
 @pytest.mark.parametrize("name", KINDS)
 def test_finds_rectangles_on_unseen_pictures(name):
-    build, most, epochs, least = KINDS[name]
+    build, most = KINDS[name]
     keras.utils.set_random_seed(0)
     inputs = keras.Input((SIDE, SIDE, 3))
     model = build(inputs, features(inputs))
-    images, truth = draw_rectangles(256, SIDE, seed=0, most=most)
+    images, truth = draw_rectangles(PICTURES, SIDE, seed=0, most=most)
     unseen, unseen_truth = draw_rectangles(48, SIDE, seed=1, most=most)
     before = average_precision(model, unseen, unseen_truth)
-    steps = 16 * epochs
+    steps = PICTURES // BATCH * EPOCHS
     model.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(4e-3, steps), global_clipnorm=10.0))
-    losses = model.fit(images, truth, batch_size=16, epochs=epochs, verbose=0).history["loss"]
-    assert losses[-1] < losses[0] / 2
+    losses = model.fit(images, truth, batch_size=BATCH, epochs=EPOCHS, verbose=0).history["loss"]
+    assert losses[-1] < 0.75 * losses[0]
     after = average_precision(model, unseen, unseen_truth)
-    assert before < 0.1 and after > least, (before, after, losses)
+    assert before < 0.1 and after > 0.5, (before, after, losses)

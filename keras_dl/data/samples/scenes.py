@@ -13,8 +13,8 @@ SIDE = 96
 TRAINING, VALIDATION = 1600, 200
 SHAPES = ("circle", "square", "triangle")
 CLASS_NAMES = (*(f"digit {digit}" for digit in range(10)), *SHAPES)
-SMALLEST, LARGEST = 18, 56  # pixels of an object's side before it is turned
-MOST = 6  # objects in a scene at most
+SMALLEST, LARGEST = 14, 44  # pixels of an object's side before it is turned
+MOST = 9  # objects in a scene at most; some find no room
 _HIDDEN = 0.3  # share of an object that another may cover
 _DIGITS_TO_TRAIN = 1400  # the scans after these are in validation scenes alone
 _FINE = 4  # shapes are drawn so many times larger, and then reduced
@@ -87,7 +87,7 @@ def texture(random: np.random.Generator, side: int) -> np.ndarray:
     for grain in (3, 6, 12, 24):
         coarse = random.normal(0, 1, (grain, grain)).astype("float32")
         smooth = np.asarray(Image.fromarray(coarse).resize((side, side), Image.Resampling.BICUBIC))
-        ground += smooth[..., None] * random.uniform(0, 60, 3) / grain**0.5
+        ground += smooth[..., None] * random.uniform(0, 40, 3) / grain**0.5
     return np.clip(ground, 0, 255)
 
 
@@ -96,7 +96,7 @@ def _ink(random: np.random.Generator, window: np.ndarray) -> np.ndarray:
     behind = window.mean((0, 1))
     while True:
         colour = random.uniform(0, 255, 3)
-        if abs(colour.mean() - behind.mean()) > 70:
+        if abs(colour.mean() - behind.mean()) > 90:
             return colour
 
 
