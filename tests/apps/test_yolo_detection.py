@@ -1,8 +1,8 @@
 """The application as its user runs it: train, evaluate, predict, export, resume, bad input."""
 
+import contextlib
 import functools
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -63,20 +63,10 @@ def trained(tmp_path_factory):
     home = tmp_path_factory.mktemp("home")
     blocks = paint(home / "blocks")
     (blocks / "labels" / "5.txt").write_text("0 40 30 20 20\n")
-    before = os.getcwd()
-    os.chdir(home)
-    try:
+    with contextlib.chdir(home):
         status = app("train", "--data", "blocks", *SMALL)
-    finally:
-        os.chdir(before)
     assert status == 0
     return home
-
-
-@pytest.fixture
-def home(trained, monkeypatch):
-    monkeypatch.chdir(trained)
-    return trained
 
 
 def newest(home):
