@@ -9,6 +9,7 @@ import sys
 import keras
 import numpy as np
 import pytest
+from killed_runs import KILL
 from PIL import Image
 
 from apps.face_gan import APPLICATION, COMMANDS
@@ -17,19 +18,11 @@ from keras_dl import cli
 TINY = ("--size", "8", "--width", "0.03", "--latent-dim", "4", "--batch-size", "4", "--steps", "6", "--every", "3")
 TRAIN = ("train", "--data", "photos", "--conditional", *TINY)
 
-# A checkpoint in the middle of the second of two epochs, then the end of the process.
-KILLED = """
-import os, signal, sys
+# In the middle of the second of two epochs.
+KILLED = f"""{KILL}
+import sys
 from apps.face_gan import APPLICATION, COMMANDS
 from keras_dl import cli
-from keras_dl.training.loop import Loop
-
-def due(loop):
-    if loop.state["step"] == 5:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return loop.state["step"] == 4
-
-Loop._save_due = due
 sys.exit(cli.main(APPLICATION, COMMANDS, sys.argv[1:]))
 """
 

@@ -12,6 +12,7 @@ import pytest
 import tensorflow as tf
 import tensorflow_datasets as tfds
 from classifier_runs import APPLICATION, CLASSES, SIZE, SMALL, app, assert_export_agrees, log, paint, predictions, start
+from killed_runs import KILL
 from PIL import Image
 
 from apps.image_classification import Train, create_classifier, fit_classifier, report, settle
@@ -120,20 +121,8 @@ def test_formats_nobody_reads_are_counted(tmp_path, monkeypatch, capfd):
         assert "skipped 3 .heic files: convert to JPEG" in printed and "skipped 4 in all" in printed
 
 
-# A checkpoint in the middle of the second of three epochs, then the end of the process.
-KILL = """
-import os, signal
-from keras_dl.training.loop import Loop
-def save_due(loop):
-    if loop.state["step"] == 5:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return loop.state["step"] == 4
-Loop._save_due = save_due
-"""
-
-
 def test_killed_run_goes_on_with_resume(photos, tmp_path, monkeypatch, capfd):
-    """With dropout, which the model has, and random augmentation."""
+    """In the middle of the second of three epochs, with dropout, which the model has, and random augmentation."""
     monkeypatch.chdir(tmp_path)
     arguments = ("--data", photos, "--model", "nin", *SIZE, "--epochs", "3", "--augment", "strong", "--no-export")
     killed = start(tmp_path, "train", *arguments, "--run", "killed", before=KILL)
