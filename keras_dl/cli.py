@@ -34,7 +34,7 @@ class TrainingOptions(Options):
     strategy: Literal["auto", "single", "mirrored", "multiworker"] = "auto"
     """How to spread the training: auto follows the devices and TF_CONFIG or a Slurm allocation."""
     mixed_precision: bool = False
-    """Compute in float16, keep weights in float32. For GPUs."""
+    """Compute in float16 on a GPU, in bfloat16 on a processor (newer ones are faster so); weights stay float32."""
     tensorboard: bool = False
     """Write logs for TensorBoard into the run folder."""
 

@@ -52,7 +52,7 @@ def test_mixed_precision(photos, tmp_path, monkeypatch):
 
     half = keras.models.load_model("run/model.keras", compile=False)
     computed = {layer.compute_dtype for layer in half.layers if isinstance(layer, keras.layers.Conv2D)}
-    assert computed == {"float16"} and {weight.dtype for weight in half.weights} == {"float32"}
+    assert computed == {"bfloat16"} and {weight.dtype for weight in half.weights} == {"float32"}
     whole = create_classifier("lenet5", None, 16, len(CLASSES))
     whole.set_weights(half.get_weights())
     _, scores = report(whole, read_images(tmp_path / "new"))

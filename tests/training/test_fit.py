@@ -140,14 +140,25 @@ def test_own_loss_own_validation_and_compiled_step(tmp_path):
     assert sizes[1] < sizes[0] < 1 and sizes[1] == pytest.approx(measure(model)["size"])
 
 
-def test_mixed_precision_trains(tmp_path):
-    set_mixed_precision(True)
+def test_float16_trains_with_loss_scaling(tmp_path):
+    keras.config.set_dtype_policy("mixed_float16")
     try:
         model = fit(classifier(adam), stream, run=tmp_path, steps_per_epoch=30, epochs=2, clip_norm=1.0)
     finally:
         set_mixed_precision(False)
     assert isinstance(model.optimizer, keras.optimizers.LossScaleOptimizer)
     assert model.layers[0].compute_dtype == "float16" and model.weights[0].dtype == "float32"
+
+
+@pytest.mark.parametrize(("gpus", "expected"), [(["GPU:0"], "mixed_float16"), ([], "mixed_bfloat16")])
+def test_half_precision_is_that_of_the_device(monkeypatch, gpus, expected):
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: gpus)
+    try:
+        set_mixed_precision(True)
+        assert keras.config.dtype_policy().name == expected
+    finally:
+        set_mixed_precision(False)
+    assert keras.config.dtype_policy().name == "float32"
     assert history(tmp_path)["loss"][1] < history(tmp_path)["loss"][0]
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import tensorflow as tf
 
 from keras_dl.errors import UserError
-from keras_dl.training import fit, make_optimizer, make_strategy, set_mixed_precision
+from keras_dl.training import fit, make_optimizer, make_strategy
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.uniform(size=(64, 8, 8, 3)).astype("float32")
@@ -206,7 +206,7 @@ def job_replicas(folder):
         fit(classifier(adam), stream, run=folder / "few", validation=validation().unbatch().take(1).batch(1), **epochs)
     except UserError as error:
         out["few"] = str(error)
-    set_mixed_precision(True)
+    keras.config.set_dtype_policy("mixed_float16")
 
     def poisoned_then_clean(start):
         poison = lambda x, y: (tf.concat([x[:-1], x[-1:] * np.inf], 0), y)  # noqa: E731
@@ -231,7 +231,7 @@ def job_replicas(folder):
     model = fit(mixed, poisoned_then_clean, run=folder / "mixed", callbacks=[Watch()], **epochs)
     out["mixed_after"] = weights(model.discriminator)
     out["mixed_wrapped"] = [hasattr(o, "inner_optimizer") for o in (model.d_optimizer, model.g_optimizer)]
-    set_mixed_precision(False)
+    keras.config.set_dtype_policy("float32")
     return out
 
 
