@@ -20,7 +20,7 @@ def symbolic():
     """Builds without allocating weights."""
     with keras.StatelessScope(initialize_variables=False):
         yield
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
 
 
 @pytest.fixture

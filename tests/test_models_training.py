@@ -18,6 +18,26 @@ def built(request):
     keras.utils.clear_session()
 
 
+@pytest.fixture(scope="module")
+def stored(built, tmp_path_factory):
+    """A file of the model."""
+    _, model, _ = built
+    path = tmp_path_factory.mktemp("stored") / "model.keras"
+    model.save(path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def half(built):
+    """The architecture built once more, in half precision: its weights are float32 all the same."""
+    name, _, _ = built
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        return create_model(name, **arguments_of(name))
+    finally:
+        keras.config.set_dtype_policy("float32")
+
+
 def cancelled_biases(model):
     """Biases of convolutions and dense layers that feed nothing but a normalisation, which subtracts them."""
     subtracting = (keras.layers.BatchNormalization, keras.layers.GroupNormalization)
@@ -56,36 +76,28 @@ def test_every_weight_has_a_gradient(built):
         assert dead <= cancelled_biases(model)
 
 
-def test_stored_model_gives_equal_outputs(built, tmp_path):
+def test_stored_model_gives_equal_outputs(built, stored):
     _, model, inputs = built
-    model.save(tmp_path / "model.keras")
-    stored = keras.models.load_model(tmp_path / "model.keras")
-    for a, b in zip(*(keras.tree.flatten(m(inputs, training=False)) for m in (model, stored)), strict=True):
+    other = keras.models.load_model(stored)
+    for a, b in zip(*(keras.tree.flatten(m(inputs, training=False)) for m in (model, other)), strict=True):
         np.testing.assert_array_equal(np.array(a), np.array(b))
 
 
-def test_stored_weights_fit_another_build(built, tmp_path):
+def test_stored_weights_fit_another_build(built, stored, half, tmp_path):
     name, model, _ = built
-    model.save(tmp_path / "model.keras")
     model.save_weights(tmp_path / "model.weights.h5")
     np.savez(tmp_path / "model.npz", **{weight.path: np.array(weight) for weight in model.weights})
-    other = create_model(name, **arguments_of(name))
-    for file in ("model.keras", "model.weights.h5", "model.npz"):
-        for weight in other.weights:
+    for file in (stored, tmp_path / "model.weights.h5", tmp_path / "model.npz"):
+        for weight in half.weights:
             weight.assign(np.zeros(weight.shape))
-        load_weights(other, model_info(name), tmp_path / file)
-        for a, b in zip(model.weights, other.weights, strict=True):
+        load_weights(half, model_info(name), file)
+        for a, b in zip(model.weights, half.weights, strict=True):
             np.testing.assert_array_equal(np.array(a), np.array(b))
 
 
-def test_half_precision(built):
-    name, _, inputs = built
-    keras.config.set_dtype_policy("mixed_float16")
-    try:
-        model = create_model(name, **arguments_of(name))
-    finally:
-        keras.config.set_dtype_policy("float32")
-    outputs = model(inputs, training=False)
+def test_half_precision(built, half):
+    _, _, inputs = built
+    outputs = half(inputs, training=False)
     assert every_float(outputs)
     for output in keras.tree.flatten(outputs):
         assert output.dtype != "float16", "heads compute in float32"
