@@ -7,7 +7,7 @@ import numpy as np
 
 from keras_dl.data.box_set import Annotation, BoxSet, checked_box_set
 from keras_dl.data.progress import Progress
-from keras_dl.data.tfds import prepared_builder
+from keras_dl.data.tfds import prepared_builder, read_split
 from keras_dl.errors import UserError
 
 _PARTS = {"train": "train", "validation": "validation", "test": "test"}
@@ -40,10 +40,7 @@ def read_box_tfds(name: str, class_names: Sequence[str] | None = None, strict: b
     parts = {split: ""} if split else {key: part for key, part in _PARTS.items() if key in builder.info.splits}
     annotations = []
     for key, part in parts.items():
-        try:
-            examples = builder.as_dataset(split=key, decoders=decoders, shuffle_files=False)
-        except (ValueError, KeyError) as error:
-            raise UserError(f"tfds:{name} has no split {key!r}: {str(error).splitlines()[0]}") from None
+        examples = read_split(builder, name, key, decoders=decoders)
         with Progress(f"reading tfds:{name} {key}", max(0, int(examples.cardinality()))) as progress:
             for number, example in enumerate(examples.as_numpy_iterator()):
                 annotations.append(_annotation(example, f"{name} {key} example {number}", objects, ignored, part))
