@@ -127,6 +127,15 @@ def test_wide_branch_and_recurrent_net_are_added():
     assert np.abs(deep[0] - deep[1]).max() > 1e-4
 
 
+def test_wide_recurrent_takes_the_largest_output_over_the_words():
+    model = small("wide_recurrent", classifier_activation=None)
+    inputs = {"tokens": np.array([[5, 6, 7, 0, 0]], "int32"), "ngrams": np.zeros((1, 1), "int32")}
+    net = keras.Model(model.input, model.get_layer("bidirectional1").output)
+    outputs = ops.convert_to_numpy(net(inputs))[0, :3]
+    kernel, bias = model.get_layer("deep").get_weights()
+    np.testing.assert_allclose(model(inputs)[0], outputs.max(axis=0) @ kernel + bias, atol=1e-6)
+
+
 def test_wide_recurrent_learns_from_both():
     """The label counts yeses: is n-gram 1 there, is word 3 before word 2? Either alone is right half the time."""
     keras.utils.set_random_seed(0)
