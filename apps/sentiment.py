@@ -8,6 +8,7 @@ import dataclasses
 import inspect
 import io
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -312,6 +313,8 @@ def prepare(options: Train, parts: Sequence[ReviewSet]) -> Material:
     unlabelled = read_unlabelled(options, parts)
     vocabulary = learn_words(options, [*parts[0].texts, *parts[1].texts, *unlabelled])
     embedding = pretrained_embedding(options, vocabulary)
+    if embedding is not None:
+        options = dataclasses.replace(options, embedding_dim=embedding.shape[1])
     with keras.StatelessScope(initialize_variables=False):
         create_classifier(options, vocabulary, len(parts[0].class_names))
     keras.utils.clear_session(free_memory=False)
@@ -348,7 +351,10 @@ def read_unlabelled(options: Train, parts: Sequence[ReviewSet]) -> list[str]:
     for note in notes:
         print(note)
     labelled = {text for part in parts for text in part.texts}
-    return [text for text in dict.fromkeys(texts) if text not in labelled]
+    kept = [text for text in dict.fromkeys(texts) if text not in labelled]
+    if len(kept) < len(texts):
+        print(f"left out {len(texts) - len(kept):,} unlabelled text(s) that repeat others or stand among the labelled")
+    return kept
 
 
 def add_pseudo_labels(teacher: keras.Model, material: Material, train_part: ReviewSet, confidence: float) -> ReviewSet:
@@ -461,6 +467,7 @@ def cross_validate(
     rows: list[dict[str, float]] = []
     for number, parts in enumerate(divisions(options, reviews), 1):
         part_folder = folder / f"fold-{number:02d}"
+        say_duplicates(reviews, parts)
         if not (part_folder / "metrics.json").exists():
             part_folder.mkdir(parents=True, exist_ok=True)
             train_on(options, parts, prepare(options, parts), part_folder, strategy)
@@ -524,7 +531,7 @@ def evaluate_and_draw(
     pictures: Path,
     baselines: dict[str, float] | None = None,
 ) -> dict[str, float]:
-    """Prints the metrics, lists the worst mistakes and writes the pictures of a run's model on these reviews."""
+    """Prints the metrics, and writes pictures and the list of mistakes of a run's model on these reviews."""
     import numpy as np
 
     from keras_dl import evaluation, plots
@@ -610,11 +617,12 @@ def evaluate(options: Evaluate) -> None:
     if options.data is None:
         reviews = read_data(trained.data, trained.text_column, trained.label_column)
         run.check_fingerprint(folder, rows_of(reviews), reviews.source)
-        parts = reviews.split(FRACTIONS, trained.seed)
+        parts = reviews.with_classes(class_names).split(FRACTIONS, trained.seed)
+        say_duplicates(reviews, parts)
         reviews, baselines = parts[2], measure_baselines(parts)
     else:
         reviews = read_data(options.data, options.text_column, options.label_column).with_classes(class_names)
-        pictures /= Path(options.data).name
+        pictures /= Path(options.data).resolve().name
     metrics = {options.data or "test": evaluate_and_draw(model, vocabulary, reviews, folder, pictures, baselines)}
     run.write_json(folder / "metrics.json", run.read_metrics(folder) | metrics)
     print(f"pictures: {pictures}")
@@ -662,6 +670,10 @@ def predict(options: Predict) -> None:
             ]
             print("    " + "  ".join(f"{word} {value:+.2f}" for word, value in said))
             answer["words"] = said
+            if found.attention is not None:
+                looks = list(zip(found.words, found.attention, strict=True))
+                print("    attention: " + "  ".join(f"{word} {value:.0%}" for word, value in looks))
+                answer["attention"] = [[word, round(float(value), 4)] for word, value in looks]
         lines.append(json.dumps(answer, ensure_ascii=False))
     run.write_text(folder / "predictions.jsonl", "\n".join(lines) + "\n")
 
@@ -670,15 +682,19 @@ def texts_to_label(options: Predict) -> list[str]:
     """What the command line names: texts, the content of files, or the lines of standard input.
 
     Raises:
-        UserError: for an empty text, or none at all.
+        UserError: for an empty text, or none at all; for a folder, or a file that is not there.
     """
     from keras_dl.data.reviews import read_texts
+    from keras_dl.data.tables import SUFFIXES
+    from keras_dl.data.text_file import decode_text, valid
 
     if not options.texts:
         if sys.stdin.isatty():
             raise UserError("no texts given; write them in quotes after predict, name files, or pipe them in")
-        lines = sys.stdin.read().splitlines()
-        texts = [line.strip() for line in lines if line.strip()]
+        content, note = decode_text(sys.stdin.buffer.read(), "standard input")
+        if note:
+            print(note, file=sys.stderr)
+        texts = [line.strip() for line in content.splitlines() if line.strip()]
         if not texts:
             raise UserError("standard input has no text: write one on each line")
         return texts
@@ -686,13 +702,16 @@ def texts_to_label(options: Predict) -> list[str]:
     for given in options.texts:
         if not given.strip():
             raise UserError("the text is empty; write a review in quotes after predict")
-        if len(given) < 256 and Path(given).is_file():
+        named = len(given.split()) == 1 and Path(given).suffix.lower() in (*SUFFIXES, ".txt")
+        if os.path.isfile(given):  # Path.is_file raises for a text that is too long for a name
             found, notes = read_texts(Path(given), options.text_column)
             for note in notes:
                 print(note, file=sys.stderr)
             texts += found
+        elif named or os.path.isdir(given):
+            raise UserError(f"{given} is no file; name a table, or a file with a text on each line")
         else:
-            texts.append(given.strip())
+            texts.append(valid(given.strip()))
     return texts
 
 
@@ -757,11 +776,21 @@ def search(options: Search) -> None:
     """Tries hyperparameters, each on the same training and validation part, and prints the best command."""
     check_options(options)
     cli.check_positive(options, "trials")
+    for flag in ("resume", "folds", "unlabelled"):
+        if getattr(options, flag):
+            raise UserError(f"search takes no --{flag}; search first, then train with it")
     options = settle(options)
+    from keras_dl.training import make_strategy
+    from keras_dl.training.replicas import worker_count
     from keras_dl.training.search import search_hyperparameters
+
+    strategy = make_strategy(options.strategy)
+    if worker_count(strategy) > 1:
+        raise UserError("search runs on one host; use --strategy mirrored for its GPUs")
 
     reviews = read_data(options.data, options.text_column, options.label_column)
     parts = reviews.split(FRACTIONS, options.seed)
+    say_duplicates(reviews, parts)
     plain = Train(**{field.name: getattr(options, field.name) for field in dataclasses.fields(Train)})
     material = prepare(plain, parts)
     folder = run.new_run(f"{APPLICATION}_search", options.run)
@@ -769,7 +798,7 @@ def search(options: Search) -> None:
 
     def measure(values: dict[str, Any], name: str) -> float:
         tried = dataclasses.replace(plain, **values)
-        model = fit_classifier(tried, material, parts[0], parts[1], folder / name, keep_validation=True)
+        model = fit_classifier(tried, material, parts[0], parts[1], folder / name, strategy, keep_validation=True)
         return report(model, material.vocabulary, parts[1])[0]["log_loss"]
 
     best = search_hyperparameters(measure, ranges_of(plain), options.trials, options.method, folder, options.seed)
@@ -789,6 +818,8 @@ def ranges_of(options: Train) -> dict[str, tuple[float, float, str]]:
         "embedding_dim": (32, 256, "log"),
         "units": (32, 256, "log"),
     }
+    if options.vectors is not None or "num_heads" in taken:  # the width is the vectors', or that of so many heads
+        del ranges["embedding_dim"]
     return {name: row for name, row in ranges.items() if name in taken or name in ("learning_rate", "word_dropout")}
 
 

@@ -44,6 +44,15 @@ def test_single_label_metrics_equal_scikit_learn(sample):
         assert [ours[f"{m}/{name}"] for m in ("precision", "recall", "f1", "support")] == pytest.approx(row)
 
 
+def test_macro_f1_interval_is_that_of_resampled_samples(sample):
+    labels, scores = sample
+    ours, predicted = classification_metrics(labels, scores, NAMES), scores.argmax(axis=1)
+    rng = np.random.default_rng(1)
+    drawn = [rng.integers(0, len(labels), len(labels)) for _ in range(500)]
+    found = [peer.f1_score(labels[rows], predicted[rows], average="macro") for rows in drawn]
+    assert [ours["macro_f1_low"], ours["macro_f1_high"]] == pytest.approx(np.percentile(found, (2.5, 97.5)), abs=0.01)
+
+
 def test_metrics_are_flat_and_survive_json(sample):
     metrics = classification_metrics(*sample, NAMES)
     assert json.loads(json.dumps(metrics, allow_nan=False)) == metrics

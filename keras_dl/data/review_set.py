@@ -57,12 +57,20 @@ class ReviewSet:
         A text that stands in several parts stays in the last of them alone, and is learned from in none.
 
         Raises:
-            UserError: for one class only, or fewer than three reviews of a class.
+            UserError: for one class only, fewer reviews of a class than parts, or too few different texts.
         """
         self.check_classes(len(fractions))
         parts = [self.subset(indices) for indices in stratified_parts(self.labels, fractions, seed)]
         for i in range(len(parts) - 1):
             parts[i] = parts[i].without({text for part in parts[i + 1 :] for text in part.texts})
+        for number, name in enumerate(self.class_names):
+            if number not in parts[0].labels:
+                raise UserError(
+                    f"class {name!r} of {self.source} has too few different texts: none is left to learn from where "
+                    "each stands in one part only; add some, or leave the class out"
+                )
+        if not all(map(len, parts)):
+            raise UserError(f"{self.source} has too few different texts for {len(parts)} parts: add some")
         return tuple(parts)
 
     def folds(self, count: int, validation: float, seed: int) -> Iterator[tuple["ReviewSet", ...]]:

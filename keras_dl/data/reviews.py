@@ -9,7 +9,7 @@ import numpy as np
 
 from keras_dl.data.progress import Progress
 from keras_dl.data.review_set import ReviewSet
-from keras_dl.data.tables import LABEL_NAMES, SUFFIXES, TEXT_NAMES, find_column, read_table
+from keras_dl.data.tables import LABEL_NAMES, SUFFIXES, TEXT_NAMES, find_column, left_out, read_table
 from keras_dl.data.text_file import read_text
 from keras_dl.data.tfds import class_numbers, prepared_builder, read_split
 from keras_dl.errors import UserError
@@ -45,6 +45,8 @@ def read_reviews(source: str, *, text_column: str | None = None, label_column: s
     path = Path(source)
     if path.is_dir():
         tables = [file for file in sorted(path.iterdir()) if file.suffix.lower() in SUFFIXES]
+        if len(tables) > 1:  # beside a table, .json is what describes it
+            tables = [file for file in tables if file.suffix.lower() != ".json"] or tables
         if len(tables) > 1:
             raise UserError(f"{path} has several tables ({', '.join(t.name for t in tables)}): name one with --data")
         if not tables:
@@ -79,7 +81,7 @@ def read_texts(path: Path, text_column: str | None = None) -> tuple[list[str], t
     kept = [text.strip() for text in texts if text.strip()]
     if not kept:
         raise UserError(f"{path} has no text: write one on each line")
-    return kept, (*notes, *_left_out(len(texts) - len(kept), "empty text"))
+    return kept, (*notes, *left_out(len(texts) - len(kept), "empty text"))
 
 
 def review_set(texts: Sequence[str], labels: Sequence[str], source: str, notes: Sequence[str] = ()) -> ReviewSet:
@@ -106,19 +108,16 @@ def review_set(texts: Sequence[str], labels: Sequence[str], source: str, notes: 
         np.array([numbers[label] for _, label in pairs], "int32"),
         tuple(class_names),
         source,
-        (*notes, *_left_out(empty, "empty text"), *_left_out(unlabelled, "text without a label")),
+        (*notes, *left_out(empty, "empty text"), *left_out(unlabelled, "text without a label")),
     )
-
-
-def _left_out(count: int, what: str) -> tuple[str, ...]:
-    return (f"left out {count:,} row{'s' if count > 1 else ''}: {what}",) if count else ()
 
 
 def _by_number(name: str) -> tuple[float, str]:
     try:
-        return float(name), name
+        number = float(name)
     except ValueError:
-        return np.inf, name
+        number = np.inf
+    return number if np.isfinite(number) else np.inf, name
 
 
 def _read_table(path: Path, text_column: str | None, label_column: str | None) -> ReviewSet:

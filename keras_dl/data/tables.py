@@ -8,10 +8,11 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from keras_dl.data.text_file import read_text
+from keras_dl.data.text_file import read_text, valid
 from keras_dl.errors import UserError
 
-SUFFIXES = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson")
+JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
+SUFFIXES = (".csv", ".tsv", ".tab", *JSON_SUFFIXES)
 
 
 class Table(NamedTuple):
@@ -31,11 +32,17 @@ def read_table(path: Path) -> Table:
     text, note = read_text(path)
     if not text.strip():
         raise UserError(f"{path} is empty: give a file with a header and a row per review")
-    read = _json_lines if path.suffix.lower() in (".jsonl", ".ndjson") else _separated
+    read = _json_lines if path.suffix.lower() in JSON_SUFFIXES else _separated
     columns, rows = read(path, text)
     if not rows:
         raise UserError(f"{path} has a header and no rows: add a row per review")
-    return Table(columns, rows, (note,) if note else ())
+    kept = [(line, row) for line, row in rows if any(value.strip() for value in row.values())]
+    return Table(columns, kept or rows, (*([note] if note else ()), *left_out(len(rows) - len(kept), "empty")))
+
+
+def left_out(count: int, what: str) -> tuple[str, ...]:
+    """What is to be said of rows that are not used."""
+    return (f"left out {count:,} row{'s' if count > 1 else ''}: {what}",) if count else ()
 
 
 def _separated(path: Path, text: str) -> tuple[tuple[str, ...], list[tuple[int, dict[str, str]]]]:
@@ -54,8 +61,13 @@ def _separated(path: Path, text: str) -> tuple[tuple[str, ...], list[tuple[int, 
 def _parse(path: Path, text: str, delimiter: str, quoting: int) -> tuple[tuple[str, ...], list[tuple[int, list[str]]]]:
     csv.field_size_limit(sys.maxsize)  # the module's own limit of 131,072 characters is less than a long review
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, quoting=quoting, strict=True)
-    rows = [(line, row) for line, row in _numbered(path, reader) if row]
+    rows = [(line, row) for line, row in _numbered(path, reader)]
+    while rows and not any(name.strip() for name in rows[0][1]):
+        rows.pop(0)
+    if not rows:
+        raise UserError(f"{path} has nothing but empty rows: give a header and a row per review")
     header = tuple(name.strip() for name in rows.pop(0)[1])
+    rows = [(line, row if any(field.strip() for field in row) else [""] * len(header)) for line, row in rows]
     repeated = next((name for name in header if header.count(name) > 1), None)
     if repeated is not None:
         raise UserError(f"{path} has two columns {repeated!r}: rename one in the header")
@@ -94,7 +106,7 @@ def _json_lines(path: Path, text: str) -> tuple[tuple[str, ...], list[tuple[int,
             raise UserError(f"{path} line {line} is no JSON ({error.msg}): write one object on each line") from None
         if not isinstance(row, dict):
             raise UserError(f"{path} line {line} is no JSON object: write one object on each line")
-        rows.append((line, {str(key): "" if value is None else str(value) for key, value in row.items()}))
+        rows.append((line, {valid(key): "" if value is None else valid(str(value)) for key, value in row.items()}))
     columns = tuple(dict.fromkeys(key for _, row in rows for key in row))
     return columns, [(line, {name: row.get(name, "") for name in columns}) for line, row in rows]
 

@@ -25,23 +25,33 @@ def read_text(path: Path) -> tuple[str, str | None]:
         data = path.read_bytes()
     except OSError as error:
         raise UserError(f"{path} can't be read: {error.strerror}") from None
+    return decode_text(data, str(path))
+
+
+def decode_text(data: bytes, name: str) -> tuple[str, str | None]:
+    """`read_text` of bytes; `name` is what messages call them."""
     for mark, encoding in _BOMS:
         if data.startswith(mark):
-            name = encoding.removesuffix("-sig").upper()
-            return data.decode(encoding, "replace"), f"{path}: read as {name} (it begins with a byte order mark)"
+            found = encoding.removesuffix("-sig").upper()
+            return data.decode(encoding, "replace"), f"{name}: read as {found} (it begins with a byte order mark)"
     sample = data[:1_000_000]
     if b"\0" in sample or len(sample) - len(sample.translate(None, _CONTROL)) > 0.01 * len(sample):
-        raise UserError(f"{path} is a binary file, not text: export it as CSV in UTF-8")
+        raise UserError(f"{name} is a binary file, not text: export it as CSV in UTF-8")
     try:
         return data.decode("utf-8"), None
     except UnicodeDecodeError:
         text = data.decode("utf-8", "replace")
     damaged, beyond_ascii = text.count("\ufffd"), sum(character > "\x7f" for character in text)
     if damaged <= max(1, _DAMAGED * beyond_ascii) and beyond_ascii > 10 * damaged:
-        return text, f"{path}: read as UTF-8 with {damaged:,} damaged characters"
+        return text, f"{name}: read as UTF-8 with {damaged:,} damaged characters"
     if _looks_chinese(data):
-        return data.decode("gb18030", "replace"), f"{path}: read as GBK"
-    return data.decode("cp1252", "replace"), f"{path}: read as Latin-1"
+        return data.decode("gb18030", "replace"), f"{name}: read as GBK"
+    return data.decode("cp1252", "replace"), f"{name}: read as Latin-1"
+
+
+def valid(text: str) -> str:
+    """The text with a question mark for each half of a surrogate pair, which stands for no character."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _looks_chinese(data: bytes) -> bool:

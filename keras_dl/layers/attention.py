@@ -40,9 +40,11 @@ def causal_mask(queries: Any, keys: Any) -> Any:
     return ops.arange(keys)[None, :] <= ops.arange(queries)[:, None] + (keys - queries)
 
 
-def local_mask(queries: Any, keys: Any, window: int) -> Any:
-    """`(queries, keys)`, true where query and key are at most `window` places apart."""
-    return ops.abs(ops.arange(keys)[None, :] - ops.arange(queries)[:, None]) <= window
+def local_mask(queries: Any, keys: Any, window: int, causal: bool = False) -> Any:
+    """`(queries, keys)`, true where query and key are at most `window` places apart; the first query stands at the
+    first key, or if `causal` the last one at the last."""
+    places = ops.arange(queries) + (keys - queries if causal else 0)
+    return ops.abs(ops.arange(keys)[None, :] - places[:, None]) <= window
 
 
 class _ProjectedAttention(keras.layers.Layer):
@@ -213,7 +215,7 @@ class MultiHeadAttention(keras.layers.Layer):
         if self.causal:
             masks.append(causal_mask(queries, keys)[None, None])
         if self.window is not None:
-            masks.append(local_mask(queries, keys, self.window)[None, None])
+            masks.append(local_mask(queries, keys, self.window, self.causal)[None, None])
         allowed = masks.pop() if masks else None
         for other in masks:
             allowed = ops.logical_and(allowed, other)

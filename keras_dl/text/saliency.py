@@ -36,7 +36,8 @@ def explain(model: keras.Model, vocabulary: Vocabulary, texts: Sequence[str]) ->
 
     A word's contribution is the inner product of its vector with the gradient of the predicted class's log-odds with
     respect to it (Li et al. 2016, arXiv:1506.01066; times the input: Denil et al. 2014, arXiv:1412.6815). A wide
-    branch of n-grams is linear, so its share is exact: that of an n-gram is divided evenly among its words.
+    branch of n-grams is linear, so its share is exact: that of an n-gram is divided evenly among its words, those of a
+    long text that the net does not read included.
     """
     inner = keras.Model(model.input, [model.get_layer("embedding").output, model.output])
     attends = any(isinstance(layer, MultiHeadAttention) for layer in model.layers)
@@ -46,13 +47,16 @@ def explain(model: keras.Model, vocabulary: Vocabulary, texts: Sequence[str]) ->
     explanations = []
     for text in texts:
         ids = vocabulary(tf.constant([text]))
-        tokens = vocabulary.cut(vocabulary.split(tf.constant([text]))).flat_values.numpy()
-        words = [token.decode("utf-8") for token in tokens]
+        tokens = vocabulary.split(tf.constant([text]))
+        read = vocabulary.cut(tf.ragged.range(tokens.row_lengths())).flat_values.numpy()
+        whole = [token.decode("utf-8") for token in tokens.flat_values.numpy()]
+        words = [whole[i] for i in read]
         chosen, scores, contributions = _gradient_times_input(inner, as_taken(ids))
         contributions = contributions[: len(words)]
         if weights is not None:
             others = np.delete(np.arange(weights.shape[1]), chosen)
-            contributions += ngram_shares(vocabulary, words, weights[:, chosen] - weights[:, others].mean(axis=1))
+            shares = ngram_shares(vocabulary, whole, weights[:, chosen] - weights[:, others].mean(axis=1))
+            contributions += shares[read]
         attention = None if maps is None else _looks(maps(ids["tokens"], training=False), len(words))
         explanations.append(Explanation(tuple(words), contributions, attention, scores))
     return explanations
@@ -63,8 +67,10 @@ def _gradient_times_input(inner: keras.Model, inputs: Any) -> tuple[int, np.ndar
     with tf.GradientTape() as tape:
         vectors, scores = inner(inputs, training=False)
         chosen = int(tf.argmax(scores[0]))
-        share = tf.clip_by_value(scores[0, chosen], 1e-6, 1 - 1e-6)
-        log_odds = tf.math.log(share) - tf.math.log1p(-share)
+        share = scores[0, chosen]
+        # Summed, since 1 - share is 0 where the model is sure.
+        others = tf.reduce_sum(tf.where(tf.range(scores.shape[1]) == chosen, 0.0, scores[0]))
+        log_odds = tf.math.log(share) - tf.math.log(tf.maximum(others, np.finfo("float32").tiny))
     gradient = tape.gradient(log_odds, vectors)
     return chosen, scores.numpy()[0], np.array(tf.reduce_sum(gradient * vectors, -1)[0], "float64")
 

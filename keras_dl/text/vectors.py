@@ -29,6 +29,8 @@ def read_vectors(path: Path, tokens: Sequence[str]) -> tuple[np.ndarray, np.ndar
     try:
         with path.open(encoding="utf-8", newline="\n") as file:
             for line, content in enumerate(file, 1):
+                if not content.strip():
+                    continue
                 word, *values = content.rstrip().split(" ")
                 if line == 1 and len(values) == 1:
                     continue

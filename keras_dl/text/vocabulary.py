@@ -144,7 +144,7 @@ class Vocabulary(tf.Module):
         return tf.ragged.map_flat_values(self._token_ids.lookup, self.cut(tokens))
 
     def ngram_ids(self, tokens: tf.RaggedTensor) -> tf.RaggedTensor:
-        """int32 ids of the n-grams that are known, each once."""
+        """int32 ids of the n-grams that are known, repeated ones as often as they occur."""
         groups = split_ngrams(tokens, self.ngram_width, self.beginnings)
         ids = tf.ragged.map_flat_values(self._ngram_ids.lookup, groups)
         return tf.ragged.boolean_mask(ids, ids != PADDING)

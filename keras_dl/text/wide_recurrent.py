@@ -94,7 +94,7 @@ class NgramScores(keras.layers.Layer):
 def max_over_words(x: Any, mask: Any) -> Any:
     """The largest over the true steps, `(batch, time, n)` to `(batch, n)`; where there is none -1, as no output of a
     recurrent net is less."""
-    return ops.max(ops.where(ops.expand_dims(mask, -1), x, ops.cast(-1.0, x.dtype)), axis=1)
+    return ops.max(ops.where(ops.expand_dims(mask, -1), x, -1.0), axis=1)
 
 
 @register(

@@ -9,14 +9,16 @@ import random
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import keras_dl
-from apps.sentiment import APPLICATION, COMMANDS, Train, create_classifier
+from apps.sentiment import APPLICATION, COMMANDS, Search, Train, create_classifier, ranges_of
 from keras_dl import cli
 from keras_dl.text.vocabulary import Vocabulary
+from keras_dl.training import set_mixed_precision
 
 SMALL = ("--units", "8", "--embedding-dim", "8", "--batch-size", "16", "--learning-rate", "0.01", "--epochs", "3")
 WORDS = {"pos": ("good", "fine", "很好"), "neg": ("bad", "poor", "太差")}
@@ -38,7 +40,7 @@ def write_reviews(path, count=120, seed=0):
             label = ("pos", "neg")[i % 2]
             words = [
                 chance.choice(WORDS[label]),
-                *chance.choices(["the", "film", "room", "food", "was", "and", "so", "very"], k=6),
+                *chance.choices(NEUTRAL, k=6),
             ]
             table.writerow([label, " ".join(chance.sample(words, len(words)))])
     return path
@@ -53,6 +55,11 @@ def trained(tmp_path_factory):
         status = app("train", "--data", "reviews.csv", *SMALL)
     assert status == 0
     return home
+
+
+def piped(content):
+    """What standard input is where bytes come from another program."""
+    return io.TextIOWrapper(io.BytesIO(content), encoding="ascii", errors="surrogateescape")
 
 
 def newest(home):
@@ -113,9 +120,13 @@ def test_predict_reads_files_and_standard_input(home, tmp_path, monkeypatch, cap
     assert [answer["text"] for answer in answers(home)] == ["good", "bad", "fine film"]
     assert [word for word, _ in answers(home)[2]["words"]] == ["fine", "film"]
     assert "left out 1 row" in capfd.readouterr().err
-    monkeypatch.setattr(sys, "stdin", io.StringIO("poor room\n"))
+    monkeypatch.setattr(sys, "stdin", piped("poor room\n".encode()))
     assert app("predict") == 0
     assert answers(home)[0]["label"] == "neg"
+    monkeypatch.setattr(sys, "stdin", piped("房间太差了，非常不好\n".encode("gbk")))
+    assert app("predict") == 0
+    assert answers(home)[0]["text"] == "房间太差了，非常不好"
+    assert "standard input: read as GBK" in capfd.readouterr().err
 
 
 def test_odd_texts_are_labelled_or_refused(home, monkeypatch, capfd):
@@ -124,7 +135,12 @@ def test_odd_texts_are_labelled_or_refused(home, monkeypatch, capfd):
     assert answers(home)[1]["label"] == "pos"
     assert app("predict", " ") == 2
     assert "the text is empty" in capfd.readouterr().err
-    monkeypatch.setattr(sys, "stdin", io.StringIO("\n"))
+    assert app("predict", "cut \ud83d emoji") == 0
+    assert answers(home)[0]["text"] == "cut ? emoji"
+    for name in ("no_such.csv", home):
+        assert app("predict", name) == 2
+        assert "is no file; name a table" in capfd.readouterr().err
+    monkeypatch.setattr(sys, "stdin", piped(b"\n"))
     assert app("predict") == 2
     assert "standard input has no text" in capfd.readouterr().err
 
@@ -193,6 +209,56 @@ def test_folds_unlabelled_texts_and_pretrained_vectors(home, tmp_path, monkeypat
     assert not (tmp_path / "saved_models").exists()
 
 
+def test_half_precision_and_three_classes(tmp_path, monkeypatch):
+    """The default net; the model of the run is one that can be read again."""
+    monkeypatch.chdir(tmp_path)
+    rows = [
+        f"{word} film {i},{label}" for i in range(12) for word, label in (("good", "好"), ("bad", "差"), ("so", "中"))
+    ]
+    (tmp_path / "data.csv").write_text("text,label\n" + "\n".join([*rows, rows[0]]) + "\n", encoding="utf-8")
+    try:
+        assert app("train", "--data", "data.csv", *SMALL, "--mixed-precision", "--no-export", "--run", "run") == 0
+    finally:
+        set_mixed_precision(False)
+    assert app("predict", "--run", "run", "bad film", "good film") == 0
+    assert len(json.loads((tmp_path / "run" / "predictions.jsonl").read_text().splitlines()[0])["scores"]) == 3
+
+
+def test_repeated_texts_are_counted_and_may_not_use_up_a_class(tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "data.csv").write_text(TWO_CLASSES + "a word 0,0\n" * 8)
+    plain = ("--model", "embedding_average", "--epochs", "1", "--no-export", "--run")
+    for name, more in (("one", ()), ("two", ("--folds", "2"))):
+        assert app("train", "--data", "data.csv", *plain, name, *more) == 0
+        assert "review(s) whose text stands in another part too" in capfd.readouterr().out
+    (tmp_path / "same.csv").write_text("text,label\n" + "good,1\n" * 20 + "".join(f"bad {i},0\n" for i in range(20)))
+    assert app("train", "--data", "same.csv", *plain, "three") == 2
+    assert "class '1' of same.csv has too few different texts" in capfd.readouterr().err
+    assert not (tmp_path / "three").exists()
+
+
+def test_attention_is_said_in_words(home, tmp_path, capfd):
+    arguments = ("--data", home / "reviews.csv", "--model", "self_attention_classifier", "--embedding-dim", "8")
+    run = ("--run", tmp_path / "run")
+    assert app("train", *arguments, "--epochs", "1", "--units", "8", "--no-export", *run) == 0
+    assert app("predict", "the room was good", "--explain", *run) == 0
+    assert "attention: the " in capfd.readouterr().out
+    (answer,) = (json.loads(line) for line in (tmp_path / "run" / "predictions.jsonl").read_text().splitlines())
+    assert [word for word, _ in answer["attention"]] == ["the", "room", "was", "good"]
+    assert sum(weight for _, weight in answer["attention"]) == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize(("flag", "value"), [("--folds", "3"), ("--unlabelled", "more.txt")])
+def test_search_says_what_it_does_not_do(tmp_path, capfd, flag, value):
+    assert app("search", flag, value, "--run", tmp_path / "run") == 2
+    assert f"search takes no {flag}" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize("options", [Search(model="self_attention_classifier"), Search(vectors=Path("v.txt"))])
+def test_search_leaves_alone_a_width_that_is_given(options):
+    assert "embedding_dim" not in ranges_of(options) and "learning_rate" in ranges_of(options)
+
+
 def test_search(home, tmp_path, monkeypatch, capfd):
     pytest.importorskip("keras_tuner")
     monkeypatch.chdir(tmp_path)
@@ -203,6 +269,8 @@ def test_search(home, tmp_path, monkeypatch, capfd):
     assert len(rows) == 4 and len({row["learning_rate"] for row in rows}) == 4
     best = min(rows, key=lambda row: float(row["measured"]))
     assert f"--learning-rate {best['learning_rate']}" in capfd.readouterr().out
+    assert app("search", "--run", "run", "--resume") == 2
+    assert "search takes no --resume" in capfd.readouterr().err
 
 
 @pytest.mark.parametrize("name", keras_dl.list_models("text classification"))

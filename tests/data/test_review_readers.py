@@ -69,10 +69,27 @@ def test_quotation_marks_in_a_tsv_may_be_plain(tmp_path):
 
 
 def test_empty_rows_are_left_out_and_counted(tmp_path):
-    (tmp_path / "r.csv").write_text("text,label\ngood,1\n,0\n  ,0\nbad,0\n\nno label,\n")
+    (tmp_path / "r.csv").write_text("text,label\ngood,1\n,0\n  ,0\nbad,0\n\n   \n , \nno label,\n")
     reviews = read_reviews(str(tmp_path / "r.csv"))
     assert pairs(reviews) == [("good", "1"), ("bad", "0")]
-    assert list(reviews.notes) == ["left out 2 rows: empty text", "left out 1 row: text without a label"]
+    assert list(reviews.notes) == [
+        "left out 3 rows: empty",
+        "left out 2 rows: empty text",
+        "left out 1 row: text without a label",
+    ]
+
+
+def test_json_lines_beside_other_json_and_cut_emoji(tmp_path):
+    rows = '{"text": "fine \\ud83d", "label": 1}\n{"text": "bad", "label": 0}\n'
+    (tmp_path / "r.json").write_text(rows)
+    assert pairs(read_reviews(str(tmp_path))) == [("fine ?", "1"), ("bad", "0")]
+    (tmp_path / "r.csv").write_text("text,label\ngood,1\nbad,0\n")
+    assert pairs(read_reviews(str(tmp_path))) == [("good", "1"), ("bad", "0")]
+
+
+def test_classes_that_are_no_finite_numbers_come_last_by_name(tmp_path):
+    (tmp_path / "r.csv").write_text("text,label\na,nan\nb,2\nc,good\nd,inf\ne,10\n")
+    assert read_reviews(str(tmp_path / "r.csv")).class_names == ("2", "10", "good", "inf", "nan")
 
 
 def test_a_review_of_a_hundred_thousand_words(tmp_path):

@@ -162,6 +162,13 @@ def test_dropout_thins_the_weights_in_training_alone(rng):
     assert np.abs(ops.convert_to_numpy(layer(x, training=True)) - calm[0]).max() > 1e-3
 
 
+def test_causal_window_ends_at_the_last_key():
+    expected = [[0, 1, 1, 1, 0, 0], [0, 0, 1, 1, 1, 0], [0, 0, 0, 1, 1, 1], [0, 0, 0, 0, 1, 1]]
+    np.testing.assert_array_equal(ops.convert_to_numpy(local_mask(4, 6, 1, causal=True)), expected)
+    visible = MultiHeadAttention(1, 4, causal=True, window=1).visible(1, 6)
+    np.testing.assert_array_equal(ops.convert_to_numpy(visible)[0, 0], [[0, 0, 0, 0, 1, 1]])
+
+
 def test_no_window_below_zero():
     with pytest.raises(ValueError, match="at least 0; got -1"):
         MultiHeadAttention(2, 4, window=-1)

@@ -75,7 +75,7 @@ def test_blend_finds_the_informative_half():
 
 
 def test_vectors(tmp_path):
-    (tmp_path / "v.txt").write_text("2 3\ngood 1 2 3\nbad 4 5 6\n. . . 7 8 9\n")
+    (tmp_path / "v.txt").write_text("2 3\ngood 1 2 3\nbad 4 5 6\n. . . 7 8 9\n\n")
     vectors, known = read_vectors(tmp_path / "v.txt", ["bad", "new", ". . ."])
     assert vectors.tolist() == [[4, 5, 6], [0, 0, 0], [7, 8, 9]] and known.tolist() == [True, False, True]
     table = initial_embedding(vectors, known, seed=0)

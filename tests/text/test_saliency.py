@@ -23,6 +23,36 @@ def test_a_linear_model_is_taken_apart_exactly():
     np.testing.assert_allclose(found.contributions.sum() + bias[said] - bias[1 - said], log_odds, rtol=1e-3, atol=1e-5)
 
 
+def test_a_sure_prediction_has_its_words_too():
+    """A thousand times the weights, a thousand times the contributions, also where the probability rounds to 1."""
+    keras.utils.set_random_seed(0)
+    vocabulary = Vocabulary(["good", "bad", "film"])
+    model = keras_dl.create_model("embedding_average", vocabulary_size=5, num_classes=2, embedding_dim=4)
+    layer = model.get_layer("predictions")
+    kernel, bias = layer.get_weights()
+    found = []
+    for factor in (1, 1000):
+        layer.set_weights([factor * kernel, bias])
+        found += explain(model, vocabulary, ["good"])
+    assert found[1].scores.max() > 1 - 1e-6
+    np.testing.assert_allclose(found[1].contributions, 1000 * found[0].contributions, rtol=1e-3)
+
+
+def test_ngrams_of_what_the_net_does_not_read_are_not_shown():
+    """Of "a b c d e f" it reads a, b, e and f; the n-gram "c d" counts in the model, "b e" stands nowhere."""
+    words = ["a", "b", "c", "d", "e", "f"]
+    vocabulary = Vocabulary(words, ngrams=["b e", "b c", "c d"], ngram_width=2, max_tokens=4)
+    model = keras_dl.create_model(
+        "wide_recurrent", vocabulary_size=8, num_classes=2, embedding_dim=4, units=4, ngram_features=4
+    )
+    model.get_layer("deep").set_weights([np.zeros_like(w) for w in model.get_layer("deep").get_weights()])
+    kernel = np.array([[0, 0], [0, 8.0], [0, 2.0], [0, 4.0]], "float32")
+    model.get_layer("ngram_scores").kernel.assign(kernel)
+    (found,) = explain(model, vocabulary, [" ".join(words)])
+    assert found.words == ("a", "b", "e", "f")
+    np.testing.assert_allclose(found.contributions, [0, 1, 0, 0], atol=1e-6)
+
+
 def test_ngrams_are_divided_among_their_words_once():
     vocabulary = Vocabulary(["not", "bad"], ngrams=["not", "bad", "not bad"], ngram_width=2)
     weights = np.array([0, 1.0, -2.0, 5.0])
