@@ -167,7 +167,7 @@ def _check(labels: np.ndarray, scores: np.ndarray, class_names: Sequence[str]) -
 
 
 def _macro_f1_interval(matrix: np.ndarray, draws: int = 1000) -> tuple[float, float]:
-    """The 95% interval of the macro F1: percentiles over resampled test sets (Efron & Tibshirani 1993, section 13.3)."""
+    """The 95% interval of the macro F1: percentiles over resampled test sets (Efron & Tibshirani 1993, chapter 13)."""
     truth, said = np.nonzero(matrix)
     samples, right, classes = int(matrix.sum()), truth == said, len(matrix)
     random, found = np.random.default_rng(0), []

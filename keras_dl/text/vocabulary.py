@@ -129,7 +129,12 @@ class Vocabulary(tf.Module):
         """The tokens `(n, None)` of raw texts `(n,)`."""
         texts = normalise(texts, self.lower)
         if self._pieces is not None:
-            return self._pieces.tokenize(texts)
+            try:
+                return self._pieces.tokenize(texts)
+            except tf.errors.NotFoundError:
+                # A new random seed clears TensorFlow's cache of kernels, one of which owns the SentencePiece model.
+                self._pieces = piece_tokenizer(self.subword_model)
+                return self._pieces.tokenize(texts)
         return (split_characters if self.unit == "characters" else split_words)(texts)
 
     def cut(self, tokens: tf.RaggedTensor) -> tf.RaggedTensor:

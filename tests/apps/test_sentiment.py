@@ -120,7 +120,7 @@ def test_predict_reads_files_and_standard_input(home, tmp_path, monkeypatch, cap
     assert [answer["text"] for answer in answers(home)] == ["good", "bad", "fine film"]
     assert [word for word, _ in answers(home)[2]["words"]] == ["fine", "film"]
     assert "left out 1 row" in capfd.readouterr().err
-    monkeypatch.setattr(sys, "stdin", piped("poor room\n".encode()))
+    monkeypatch.setattr(sys, "stdin", piped(b"poor room\n"))
     assert app("predict") == 0
     assert answers(home)[0]["label"] == "neg"
     monkeypatch.setattr(sys, "stdin", piped("房间太差了，非常不好\n".encode("gbk")))
@@ -235,6 +235,16 @@ def test_repeated_texts_are_counted_and_may_not_use_up_a_class(tmp_path, monkeyp
     assert app("train", "--data", "same.csv", *plain, "three") == 2
     assert "class '1' of same.csv has too few different texts" in capfd.readouterr().err
     assert not (tmp_path / "three").exists()
+
+
+@pytest.mark.parametrize("unit", ["characters", "subwords"])
+def test_other_units(home, tmp_path, unit):
+    arguments = ("--data", home / "reviews.csv", "--model", "text_cnn", "--unit", unit, "--epochs", "6")
+    run = ("--run", tmp_path / "run")
+    assert app("train", *arguments, "--learning-rate", "0.01", "--batch-size", "16", "--no-export", *run) == 0
+    assert app("predict", "the film was so fine", "poor food and the room", *run) == 0
+    found = [json.loads(line)["label"] for line in (tmp_path / "run" / "predictions.jsonl").read_text().splitlines()]
+    assert found == ["pos", "neg"]
 
 
 def test_attention_is_said_in_words(home, tmp_path, capfd):

@@ -1,5 +1,6 @@
 """Raw strings to ids: split, folded, counted, cut, the same in Python and in a graph."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -35,6 +36,13 @@ def test_words(text, tokens):
 def test_characters_and_case():
     assert split("A b，c", unit="characters") == ["a", "b", ",", "c"]
     assert split("Very Good", lower=False) == ["Very", "Good"]
+
+
+def test_subwords_outlive_a_new_seed():
+    vocabulary = learn_vocabulary(["a small room", "a large room"], unit="subwords", size=20, min_count=1)
+    before = vocabulary(["a room"])["tokens"].numpy().tolist()
+    keras.utils.set_random_seed(1)
+    assert vocabulary(["a room"])["tokens"].numpy().tolist() == before
 
 
 def test_subwords_join_to_the_text():
