@@ -82,10 +82,8 @@ def main() -> None:
     reviews = read_reviews(options.data)
     if options.export:
         texts = json.dumps((list(reviews.texts) * 20)[:5120])
-        done = subprocess.run(
-            [sys.executable, "-c", SERVE, options.export], input=texts, capture_output=True, text=True
-        )
-        done.check_returncode()
+        command = [sys.executable, "-c", SERVE, options.export]
+        done = subprocess.run(command, input=texts, stdout=subprocess.PIPE, text=True, check=True)
         print(f"{int(done.stdout.split()[-1]):,} reviews per second in batches of 256")
         return
     vocabulary = learn_vocabulary(reviews.texts, size=WORDS, max_tokens=LENGTH)
