@@ -317,6 +317,7 @@ def prepare(options: Train, parts: Sequence[ReviewSet]) -> Material:
         options = dataclasses.replace(options, embedding_dim=embedding.shape[1])
     with keras.StatelessScope(initialize_variables=False):
         create_classifier(options, vocabulary, len(parts[0].class_names))
+    keras.utils.clear_session(free_memory=False)
     return Material(unlabelled, vocabulary, embedding)
 
 

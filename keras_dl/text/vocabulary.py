@@ -132,7 +132,7 @@ class Vocabulary(tf.Module):
             try:
                 return self._pieces.tokenize(texts)
             except tf.errors.NotFoundError:
-                # A new random seed clears TensorFlow's cache of kernels, one of which owns the SentencePiece model.
+                # A new seed or session clears TensorFlow's cache of kernels, one of which owns the SentencePiece model.
                 self._pieces = piece_tokenizer(self.subword_model)
                 return self._pieces.tokenize(texts)
         return (split_characters if self.unit == "characters" else split_words)(texts)
