@@ -180,8 +180,10 @@ def learn_words(options: Train, texts: Sequence[str]) -> Vocabulary:
     )
 
 
-def create_classifier(options: Train, vocabulary: Vocabulary, num_classes: int) -> keras.Model:
-    """The network for the user's classes and words.
+def create_classifier(
+    options: Train, vocabulary: Vocabulary, num_classes: int, embedding: np.ndarray | None = None
+) -> keras.Model:
+    """The network for the user's classes and words, as wide as the pretrained vectors, if there are any.
 
     Raises:
         UserError: for an architecture that doesn't classify texts, or options that it doesn't take.
@@ -197,6 +199,8 @@ def create_classifier(options: Train, vocabulary: Vocabulary, num_classes: int) 
         for name in ("embedding_dim", "units", "num_layers", "dropout")
         if getattr(options, name) is not None
     }
+    if embedding is not None:
+        arguments["embedding_dim"] = embedding.shape[1]
     if "bidirectional" in inspect.signature(info.builder).parameters:
         arguments["bidirectional"] = options.bidirectional
     if options.model == WIDE:
@@ -313,10 +317,8 @@ def prepare(options: Train, parts: Sequence[ReviewSet]) -> Material:
     unlabelled = read_unlabelled(options, parts)
     vocabulary = learn_words(options, [*parts[0].texts, *parts[1].texts, *unlabelled])
     embedding = pretrained_embedding(options, vocabulary)
-    if embedding is not None:
-        options = dataclasses.replace(options, embedding_dim=embedding.shape[1])
     with keras.StatelessScope(initialize_variables=False):
-        create_classifier(options, vocabulary, len(parts[0].class_names))
+        create_classifier(options, vocabulary, len(parts[0].class_names), embedding)
     keras.utils.clear_session(free_memory=False)
     return Material(unlabelled, vocabulary, embedding)
 
@@ -407,11 +409,9 @@ def fit_classifier(
     encoded, held_out = encode(train_part, vocabulary, weights), encode(validation_part, vocabulary)
     batch_size = min(options.batch_size, len(encoded))
     steps_per_epoch = len(encoded) // batch_size
-    if embedding is not None:
-        options = dataclasses.replace(options, embedding_dim=embedding.shape[1])
 
     def build() -> keras.Model:
-        model = create_classifier(options, vocabulary, classes)
+        model = create_classifier(options, vocabulary, classes, embedding)
         if embedding is not None:
             model.get_layer("embedding").set_weights([embedding])
         if options.model == WIDE:
