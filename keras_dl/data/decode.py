@@ -76,7 +76,13 @@ def decode_image_bytes(encoded: tf.Tensor, size: Sequence[int], resize: Resize =
     """`decode_image` as uint8, for keeping and moving pictures at a quarter of the memory."""
     if resize not in ("crop", "stretch", "pad"):
         raise ValueError(f"resize is 'crop', 'stretch' or 'pad'; got {resize!r}")
-    target = tf.constant([int(size[0]), int(size[1])])
+    # As a tensor: a Python string would cost a graph of its own, a second, for each picture.
+    return _decode_to(tf.convert_to_tensor(encoded), (int(size[0]), int(size[1])), resize)
+
+
+@tf.function(autograph=False)
+def _decode_to(encoded: tf.Tensor, size: tuple[int, int], resize: Resize) -> tf.Tensor:
+    target = tf.constant(size)
 
     def upright() -> tf.Tensor:
         return _fit(_decode_jpeg(encoded, target, resize), target, resize)
