@@ -209,6 +209,33 @@ def test_folds_unlabelled_texts_and_pretrained_vectors(home, tmp_path, monkeypat
     assert not (tmp_path / "saved_models").exists()
 
 
+def test_folds_go_on_where_they_were_stopped(home, tmp_path, capfd):
+    arguments = ("--data", home / "reviews.csv", "--model", "embedding_average", "--folds", "2", "--epochs", "2")
+    run = tmp_path / "run"
+    assert app("train", *arguments, "--learning-rate", "0.01", "--run", run) == 0
+    whole = json.loads((run / "metrics.json").read_text())
+    (run / "metrics.json").unlink()
+    shutil.rmtree(run / "fold-02")
+    kept = (run / "fold-01" / "model.keras").stat().st_mtime_ns
+    assert app("train", "--run", run, "--resume") == 0
+    assert json.loads((run / "metrics.json").read_text()) == whole
+    assert (run / "fold-01" / "model.keras").stat().st_mtime_ns == kept, "a finished fold is not trained again"
+
+
+def test_unlabelled_texts_teach_words_that_no_label_does(home, tmp_path):
+    """Each new word stands beside known ones of one class only."""
+    texts = [f"{new} {known} {known} {known}" for new, known in (("splendid", "good"), ("dismal", "bad"))] * 20
+    texts = [f"{text} {i}" for i, text in enumerate(texts)]
+    (tmp_path / "more.txt").write_text("\n".join(texts) + "\n")
+    arguments = ("--data", home / "reviews.csv", "--model", "embedding_average", "--epochs", "25", "--no-export")
+    more = ("--unlabelled", tmp_path / "more.txt", "--confidence", "0.6", "--learning-rate", "0.02")
+    run = tmp_path / "run"
+    assert app("train", *arguments, *more, "--run", run) == 0
+    assert app("predict", "splendid", "dismal", "--run", run) == 0
+    found = [json.loads(line)["label"] for line in (run / "predictions.jsonl").read_text().splitlines()]
+    assert found == ["pos", "neg"]
+
+
 def test_half_precision_and_three_classes(tmp_path, monkeypatch):
     """The default net; the model of the run is one that can be read again."""
     monkeypatch.chdir(tmp_path)
