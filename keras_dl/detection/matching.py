@@ -65,12 +65,12 @@ def midpoint_cells(boxes: Any, rows: Any, columns: Any, stride: Any) -> tuple[An
 
 
 def covered_cells(truth: dict[str, Any], rows: Any, columns: Any, stride: Any) -> Any:
-    """Cells whose centre lies in an ignored box: `(batch, rows, columns)`, bool. They are not background."""
+    """Cells that an ignored box touches: `(batch, rows, columns)`, bool. They are not background."""
     boxes, ignored = truth["boxes"], (truth["classes"] >= 0) & truth["ignore"]
-    y = (ops.cast(ops.arange(rows), "float32") + 0.5) * stride
-    x = (ops.cast(ops.arange(columns), "float32") + 0.5) * stride
-    in_rows = (boxes[..., 1:2] <= y) & (y < boxes[..., 3:4]) & ignored[..., None]
-    in_columns = (boxes[..., 0:1] <= x) & (x < boxes[..., 2:3])
+    y = ops.cast(ops.arange(rows), "float32") * stride
+    x = ops.cast(ops.arange(columns), "float32") * stride
+    in_rows = (boxes[..., 1:2] < y + stride) & (y < boxes[..., 3:4]) & ignored[..., None]
+    in_columns = (boxes[..., 0:1] < x + stride) & (x < boxes[..., 2:3])
     times = ops.matmul(ops.transpose(ops.cast(in_rows, "float32"), (0, 2, 1)), ops.cast(in_columns, "float32"))
     return times > 0
 
@@ -171,10 +171,11 @@ def match_iou(truth: dict[str, Any], anchors: Any, threshold: float) -> tuple[An
 
     Returns:
         For each anchor `(batch, n)`: the row of the truth (int32), whether it is matched, and whether it is
-        background: neither matched nor with half of its area in an ignored box.
+        background: neither matched, nor what an ignored box would be matched with, nor with half of its area in one.
     """
-    real = objects(truth)
-    overlap = ops.where(real[..., None], pairwise_iou(truth["boxes"], anchors[None]), -1.0)
+    real, ignored = objects(truth), (truth["classes"] >= 0) & truth["ignore"]
+    iou = pairwise_iou(truth["boxes"], anchors[None])
+    overlap = ops.where(real[..., None], iou, -1.0)
     row, best = ops.argmax(overlap, axis=1), ops.max(overlap, axis=1)
     # (batch, most, n): the anchors that are some box's best. Where one is so for two boxes, the better fit has it.
     favourite = ops.one_hot(ops.argmax(overlap, axis=2), anchors.shape[0], dtype="bool") & real[..., None]
@@ -182,9 +183,9 @@ def match_iou(truth: dict[str, Any], anchors: Any, threshold: float) -> tuple[An
     is_forced = ops.any(favourite, axis=1)
     row = ops.where(is_forced, ops.argmax(forced, axis=1), row)
     matched = is_forced | (best >= threshold)
-    ignored = (truth["classes"] >= 0) & truth["ignore"]
     inside = intersection(truth["boxes"][:, :, None], anchors[None, None]) >= 0.5 * area(anchors)
-    return ops.cast(row, "int32"), matched, ~matched & ~ops.any(inside & ignored[..., None], axis=1)
+    alike = (iou >= threshold) | ops.one_hot(ops.argmax(iou, axis=2), anchors.shape[0], dtype="bool")
+    return ops.cast(row, "int32"), matched, ~matched & ~ops.any((inside | alike) & ignored[..., None], axis=1)
 
 
 def _flat_places(index: Any, valid: Any, truth: dict[str, Any]) -> Places:

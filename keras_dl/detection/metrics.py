@@ -145,7 +145,7 @@ def _flatten(
     predictions: Sequence[Picture], truths: Sequence[Picture], num_classes: int, max_detections: int | None
 ) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
     """All rows of all pictures, in order of group (picture and class); predictions by falling score in each group,
-    and at most `max_detections` of them; truths with those to ignore behind the others."""
+    and at most `max_detections` of them."""
     if len(predictions) != len(truths):
         raise ValueError(
             f"{len(predictions)} predictions and {len(truths)} truths: there must be one of each a picture"
@@ -159,7 +159,7 @@ def _flatten(
         rows["group"] = rows["picture"] * num_classes + rows["classes"]
     # Stable: of equal scores the earlier row ranks first.
     found = _take(found, np.lexsort((-found["scores"], found["group"])))
-    real = _take(real, np.lexsort((real["ignore"], real["group"])))
+    real = _take(real, np.argsort(real["group"], kind="stable"))
     if max_detections is not None:
         found = _take(found, _rank_in_group(found["group"]) < max_detections)
     return found, real

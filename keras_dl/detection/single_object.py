@@ -20,6 +20,8 @@ class SingleObject(Detector):
     its class. Of several objects the largest is meant; a picture with nothing but ignored ones counts for nothing.
     """
 
+    backbone = "resnet20_cifar"
+
     def picture_size(self) -> Any:
         height, width = self.inputs[0].shape[1:3]
         return ops.cast([width, height], "float32")

@@ -192,10 +192,19 @@ def devkit(predictions, truths, number, threshold, eleven_points):
 
 
 @pytest.mark.parametrize("eleven_points", [False, True])
+@pytest.mark.parametrize("whole", [False, True])  # equal scores, equal overlaps, boxes without area
 @pytest.mark.parametrize(("seed", "ignore", "threshold"), [(0, 0.15, 0.5), (1, 0.0, 0.5), (2, 0.8, 0.3), (3, 0.3, 0.7)])
-def test_voc_measure_equals_the_development_kits_loop(seed, ignore, threshold, eleven_points):
-    predictions, truths = random_pictures(seed, ignore=ignore)
+def test_voc_measure_equals_the_development_kits_loop(seed, ignore, threshold, whole, eleven_points):
+    predictions, truths = random_pictures(seed, ignore=ignore, whole=whole)
     ours = voc_average_precision(predictions, truths, CLASSES, threshold, eleven_points)
     theirs = [devkit(predictions, truths, number, threshold, eleven_points) for number in range(CLASSES)]
     np.testing.assert_allclose(ours, theirs, atol=1e-12)
     assert np.isnan(ours[-1]) and (ours[:-1] > 0).all()
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_of_equal_overlaps_the_first_box_in_the_file_counts(first):
+    twins = {"boxes": np.array([[0, 0, 9, 9]] * 2), "classes": np.zeros(2, int), "ignore": np.array([first, not first])}
+    found = {"boxes": np.array([[0, 0, 9, 9]]), "class_ids": np.zeros(1, int), "scores": np.ones(1)}
+    assert devkit([found], [twins], 0, 0.5, False) == (0 if first else 1)
+    assert voc_average_precision([found], [twins], 1) == pytest.approx([0 if first else 1])

@@ -45,7 +45,12 @@ def test_midpoint_lies_in_its_cell():
 def test_ignored_boxes_cover_cells():
     there = truth(([0, 0, 40, 20], 0, True), ([40, 40, 64, 64], 0, False), ([0, 0, 64, 64], -1, True))
     covered = np.array(covered_cells(there, 4, 4, 16))[0]
-    np.testing.assert_array_equal(np.argwhere(covered), [[0, 0], [0, 1]])  # centres 8 and 24, not 40; row 8 alone
+    np.testing.assert_array_equal(np.argwhere(covered), [[row, column] for row in (0, 1) for column in (0, 1, 2)])
+    # Smaller than a cell, and not over its centre.
+    small = np.array(covered_cells(truth(([34, 34, 46, 46], 0, True), PADDING), 2, 2, 32))[0]
+    np.testing.assert_array_equal(np.argwhere(small), [[1, 1]])
+    touching = np.array(covered_cells(truth(([32, 0, 64, 32], 0, True)), 2, 2, 32))[0]
+    np.testing.assert_array_equal(np.argwhere(touching), [[0, 1]])  # beside an edge is not over it
 
 
 def test_values_at_places_and_back():
@@ -92,5 +97,7 @@ def test_by_overlap_every_box_has_an_anchor():
     np.testing.assert_array_equal(matched, [1, 1, 1, 0, 0])  # the third is the second box's best, at IoU 0.16
     np.testing.assert_array_equal(row[:3], [0, 0, 1])
     np.testing.assert_array_equal(background, [0, 0, 0, 0, 0])  # 60% and 67% of the last two are ignored
+    small = truth(([0, 0, 10, 10], 0, False), ([30, 30, 36, 36], 1, True))  # 9% of the anchor that is its best
+    assert not np.array(match_iou(small, anchors, 0.5)[2])[0, 2]
     nothing = match_iou(truth(PADDING), anchors, 0.5)
     assert not np.array(nothing[1]).any() and np.array(nothing[2]).all()

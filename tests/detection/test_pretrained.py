@@ -36,6 +36,15 @@ def test_detector_for_other_classes_keeps_its_head(tmp_path):
     np.testing.assert_array_equal(two.get_layer("head16").kernel, head)
 
 
+def test_the_localizer_stands_on_the_built_in_classifier():
+    model = create_model("single_object_localizer", num_classes=2)
+    taken = load_backbone(model, "builtin")
+    classifier = create_model("resnet20_cifar", weights="builtin")
+    assert len(taken) == 2 * 19
+    name = "conv4_block3_2_conv"
+    np.testing.assert_array_equal(model.get_layer(name).kernel, classifier.get_layer(name).kernel)
+
+
 def test_what_fits_nothing_is_refused(tmp_path):
     detector = create_model("yolo_v3_tiny", num_classes=2, **SMALL)
     np.savez(tmp_path / "other.npz", **{"some/kernel": np.zeros((3, 3))})
