@@ -23,7 +23,7 @@ PRESETS = {
     "strong": ("mirror", "scale", "colour", "mosaic"),
 }
 VISIBLE = 0.25  # share of an object that must be left for it to be still learned; below it is ignored
-_GONE = 2.0  # pixels of a side below which nothing is left of it
+GONE = 2.0  # pixels of a side below which nothing is left of it
 _NUMBERS = 8  # random numbers for a picture's place and colour
 _FROM_YIQ = ((1.0, 0.956, 0.619), (1.0, -0.272, -0.647), (1.0, -1.106, 1.703))
 _TO_YIQ = ((0.299, 0.587, 0.114), (0.5959, -0.2746, -0.3213), (0.2115, -0.5227, 0.3112))
@@ -156,7 +156,7 @@ class BoxAugmentation:
         sides = tf.stack([inside_x[:, 1] - inside_x[:, 0], inside_y[:, 1] - inside_y[:, 0]], axis=1)
         whole = tf.maximum((x[:, 1] - x[:, 0]) * (y[:, 1] - y[:, 0]), 1e-6)
         cut = tf.reduce_prod(sides, axis=1) < VISIBLE * whole
-        left = (picture.classes >= 0) & (tf.reduce_min(sides, axis=1) >= _GONE)
+        left = (picture.classes >= 0) & (tf.reduce_min(sides, axis=1) >= GONE)
         inside = tf.stack([inside_x[:, 0], inside_y[:, 0], inside_x[:, 1], inside_y[:, 1]], axis=1)
         truth = {"boxes": inside, "classes": picture.classes, "ignore": picture.ignore | cut}
         return pixels, {key: tf.boolean_mask(rows, left) for key, rows in truth.items()}

@@ -12,7 +12,6 @@ from keras_dl.data.pipeline import MEMORY_LIMIT
 from keras_dl.data.progress import Progress
 
 _FOREVER = np.iinfo(np.int64).max
-_ROOM = 120  # boxes per picture that a mosaic may always have
 _STEPS_PER_SIZE = 10  # Redmon and Farhadi 2016, arXiv:1612.08242, section 2: a new size every ten batches
 _STRIDE = 32
 
@@ -55,7 +54,7 @@ def box_training_stream(
     height, width = image_size
     augmentation = augment if isinstance(augment, BoxAugmentation) else BoxAugmentation.parse(augment)
     count, most = len(box_set), box_set.most
-    room = min(4 * most, max(2 * most, _ROOM)) if "mosaic" in augmentation.strengths else most
+    room = 4 * most if "mosaic" in augmentation.strengths else most
     source = _Source(box_set, image_size, memory_limit)
     base = tf.constant([seed % (1 << 31), 7], tf.int64)
     last_mosaic = _FOREVER if mosaic_steps is None else mosaic_steps * batch_size

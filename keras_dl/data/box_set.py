@@ -55,6 +55,7 @@ class BoxSet:
         part: of each picture, see `Annotation`.
         skipped: name and reason of every picture, annotation and box that was left out.
         clipped: how many boxes reached outside their picture, and were cut off at its edge.
+        declared: the parts that the data declares, which may all the same be empty, and the file or folder that does.
     """
 
     images: tuple[str, ...] | tuple[bytes, ...]
@@ -68,6 +69,7 @@ class BoxSet:
     part: tuple[str, ...]
     skipped: tuple[tuple[str, str], ...] = ()
     clipped: int = 0
+    declared: tuple[tuple[str, str], ...] = ()
 
     def __len__(self) -> int:
         return len(self.images)
@@ -78,10 +80,10 @@ class BoxSet:
         return max(1, *map(len, self.boxes)) if len(self) else 1
 
     def subset(self, indices: Sequence[int] | np.ndarray) -> "BoxSet":
-        """The pictures at `indices`, in that order."""
+        """The pictures at `indices`, in that order; it declares no parts."""
         rows = ("images", "boxes", "classes", "ignore", "names", "part")
         chosen = {name: tuple(getattr(self, name)[int(i)] for i in indices) for name in rows}
-        return dataclasses.replace(self, sizes=self.sizes[np.asarray(indices, int)], **chosen)
+        return dataclasses.replace(self, sizes=self.sizes[np.asarray(indices, int)], declared=(), **chosen)
 
     def padded(self, most: int | None = None) -> dict[str, np.ndarray]:
         """The boxes as arrays: `boxes` `(pictures, most, 4)`, `classes` and `ignore` `(pictures, most)`.
@@ -107,10 +109,13 @@ class BoxSet:
         for it); otherwise 85 and 15 hundredths at random, the same for the same seed.
 
         Raises:
-            UserError: if a part would be empty, or nothing in the training part has a box.
+            UserError: if a part is declared but empty or would be empty, or nothing in the training part has a box.
         """
         part = np.array(self.part)
         members = {name: np.flatnonzero(part == name) for name in ("train", "validation", "test")}
+        for name, where in self.declared:
+            if not len(members[name]):
+                raise UserError(f"{where} is the data's {name} part, but has no usable picture: add some, or remove it")
         if not any(map(len, members.values())) or not (len(members["validation"]) or len(members["test"])):
             if len(self) < 2:
                 raise UserError(f"{self.source} has one picture: add some, to train on and to validate with")
@@ -172,13 +177,14 @@ def checked_box_set(
             told = f"{annotation.size[1]}x{annotation.size[0]}"
             skipped.append((annotation.name, f"made for {told} pixels, its picture has {size[1]}x{size[0]}"))
             continue
-        inside = np.clip(boxes, 0, [size[1], size[0]] * 2)
+        # As float32 already here: what is so narrow that it has no area then is empty.
+        inside = np.clip(boxes, 0, [size[1], size[0]] * 2).astype("float32")
         good = (inside[:, 2:] > inside[:, :2]).all(axis=1)
         for number in np.flatnonzero(~good):
-            skipped.append((f"{annotation.name} box {number + 1}", _fault(boxes[number])))
+            skipped.append((f"{annotation.name} box {number + 1}", _fault(boxes[number].astype("float32"))))
         clipped += int((np.abs(inside - boxes).max(axis=1) > _TOLERANCE)[good].sum()) if len(boxes) else 0
         classes = np.array([numbers[label] for label in annotation.labels], "int32")
-        rows.append((inside[good].astype("float32"), classes[good], np.asarray(annotation.ignore, bool)[good]))
+        rows.append((inside[good], classes[good], np.asarray(annotation.ignore, bool)[good]))
         kept.append(i)
         sizes.append(size)
     if strict and skipped:

@@ -1,5 +1,6 @@
 """Box data: every source that `--data` names, read into a `BoxSet`."""
 
+import dataclasses
 from pathlib import Path
 
 from keras_dl.data.box_set import Annotation, BoxSet, checked_box_set
@@ -44,14 +45,16 @@ def read_boxes(source: str | Path, *, class_names: Path | None = None, strict: b
         raise UserError(f"{text}: no such file or folder; --data takes a folder, a COCO JSON, tfds:NAME or builtin")
     if root.is_file() and root.suffix.lower() != ".json":
         raise UserError(f"{text} is one file: give the folder that holds the pictures and their annotations")
-    if root.is_dir() and (xml := find_voc(root)):
-        annotations, skipped = read_voc(root, xml)
+    xml = find_voc(root) if root.is_dir() else []
+    texts = find_yolo(root) if root.is_dir() and not xml else []
+    if xml:
+        annotations, skipped, declared = read_voc(root, xml)
         form, ours = "Pascal VOC", None
-    elif coco := find_coco(root):
-        annotations, ours, skipped = read_coco(root if root.is_dir() else root.parent, coco)
+    elif coco := find_coco(root, others=bool(texts)):
+        annotations, ours, skipped, declared = read_coco(root if root.is_dir() else root.parent, coco)
         form = "COCO"
-    elif root.is_dir() and (files := find_yolo(root)):
-        annotations, ours, skipped = read_yolo(root, files, names)
+    elif texts:
+        annotations, ours, skipped, declared = read_yolo(root, texts, names)
         form = "YOLO text"
     else:
         raise UserError(
@@ -61,4 +64,5 @@ def read_boxes(source: str | Path, *, class_names: Path | None = None, strict: b
     if not annotations:
         name, reason = skipped[0] if skipped else (text, "no picture is listed")
         raise UserError(f"{text} ({form}) has no usable annotation: {name}: {reason}")
-    return checked_box_set(annotations, names or ours, source=f"{text} ({form})", strict=strict, skipped=skipped)
+    box_set = checked_box_set(annotations, names or ours, source=f"{text} ({form})", strict=strict, skipped=skipped)
+    return dataclasses.replace(box_set, declared=tuple((part, str(file)) for part, file in declared.items()))

@@ -61,8 +61,15 @@ def read_class_folders(root: Path, strict: bool = False) -> ImageSet:
     return _with_unread(images, itertools.chain(*files))
 
 
-def read_pictures(paths: Iterable[Path], strict: bool = False) -> ImageSet:
+def read_pictures(
+    paths: Iterable[Path], strict: bool = False, read_elsewhere: frozenset[str] = frozenset()
+) -> ImageSet:
     """Files and folders of pictures without labels. A folder's files of unknown suffixes are counted in `skipped`.
+
+    Args:
+        paths: what to read.
+        strict: a picture that can't be decoded is an error, and not skipped.
+        read_elsewhere: suffixes of files that are no pictures and not skipped either.
 
     Returns:
         An `ImageSet` without classes, all of whose labels are 0.
@@ -80,7 +87,7 @@ def read_pictures(paths: Iterable[Path], strict: bool = False) -> ImageSet:
         if not found:
             raise UserError(f"{path} has no pictures")
         files += map(str, found)
-        beside += below
+        beside += (file for file in below if file.suffix.lower() not in read_elsewhere)
     if not files:
         raise UserError("no pictures given: name files or folders")
     source = files[0] if len(files) == 1 else f"{len(files):,} files"

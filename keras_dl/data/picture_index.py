@@ -1,6 +1,8 @@
 """Finding the picture that an annotation belongs to, in whatever folders the two lie."""
 
+import os
 from collections import defaultdict
+from collections.abc import Container, Iterable, Sequence
 from pathlib import Path, PurePath
 
 from keras_dl.data.folder import find_pictures
@@ -33,6 +35,7 @@ class PictureIndex:
 
         Of several with the same name in different folders it is the one that `name` gives the folder of, and then
         the one whose folders have most in common with the annotation's (`b/labels/1.txt` has `b/images/1.jpg`).
+        A picture of another part is none: `valid/labels/1.txt` never has `train/images/1.jpg`.
 
         Args:
             name: the file's name, with or without its suffix, and with or without folders before it.
@@ -42,7 +45,12 @@ class PictureIndex:
         found = self._by_name.get(wanted.name, [])
         folders = wanted.parent.parts
         fitting = [file for file in found if folders and file.parent.parts[-len(folders) :] == folders]
-        found = fitting or found
+        if found and not fitting:
+            part = part_of_path(annotation, self.root)
+            fitting = [file for file in found if not part or part_of_path(file, self.root) in ("", part)]
+            if not fitting:
+                return f"no picture {wanted.name} in {self.root} but {found[0]}, which is of another part"
+        found = fitting
         if not found:
             return f"no picture {wanted.name} in {self.root}"
         around = set(annotation.parent.parts)
@@ -51,6 +59,79 @@ class PictureIndex:
         if len(best) > 1:
             return f"could belong to {best[0]} or {best[1]}: rename one of them"
         return best[0]
+
+
+def closest(claims: Iterable[tuple[Path, Path]]) -> dict[Path, list[Path]]:
+    """For each picture of (annotation, picture) pairs the annotations whose folders are nearest to its own."""
+    rivals: defaultdict[Path, list[Path]] = defaultdict(list)
+    for annotation, picture in claims:
+        rivals[picture].append(annotation)
+    nearest = {}
+    for picture, annotations in rivals.items():
+        near = [_nearness(annotation, picture) for annotation in annotations]
+        nearest[picture] = [file for file, value in zip(annotations, near, strict=True) if value == max(near)]
+    return nearest
+
+
+def lost_claims(claims: Sequence[tuple[Path, Path]], usable: Container[Path]) -> dict[Path, str]:
+    """The usable annotations that aren't of the picture that `PictureIndex.find` gave them, with the reason.
+
+    Of several that have the same picture the closest keeps it: the others' own pictures are missing. Where several
+    are equally close none is known to be right.
+
+    Args:
+        claims: (annotation, picture) pairs.
+        usable: the annotations that can be read.
+    """
+    nearest = closest(claims)
+    lost = {}
+    for file, picture in claims:
+        if file not in usable:
+            continue
+        others = [other for other in nearest[picture] if other != file]
+        if file not in nearest[picture]:
+            lost[file] = f"no picture of its own: {picture} has the closer {others[0]}"
+        elif rivals := [other for other in others if other in usable]:
+            lost[file] = f"{rivals[0]} could belong to {picture} as well: remove one of them"
+    return lost
+
+
+def _nearness(annotation: Path, picture: Path) -> tuple[int, int]:
+    one, other = set(annotation.parent.parts), set(picture.parent.parts)
+    return len(one & other), -len(one ^ other)
+
+
+def declared_parts(root: Path, files: Iterable[Path], pictures: Iterable[Path] = ()) -> dict[str, Path]:
+    """From the parts that the data declares to a folder that does.
+
+    Args:
+        root: the folder; empty folders in it that are called as a part is declare that part.
+        files: annotations, whose folders declare parts.
+        pictures: likewise, but for tests, whose pictures often come without annotations.
+    """
+    found: dict[str, Path] = {}
+    for folder, names, _ in os.walk(root):
+        names[:] = sorted(name for name in names if not name.startswith("."))
+        for name in names:
+            below = Path(folder, name)
+            if (part := part_of(name)) and not any(file.is_file() for file in below.rglob("*")):
+                found.setdefault(part, below)
+    for file in files:
+        _declare(found, file, root)
+    of_pictures: dict[str, Path] = {}
+    for file in pictures:
+        _declare(of_pictures, file, root)
+    of_pictures.pop("test", None)
+    return of_pictures | found
+
+
+def _declare(found: dict[str, Path], file: Path, root: Path) -> None:
+    below = root
+    for folder in file.relative_to(root).parent.parts:
+        below /= folder
+        if part := part_of(folder):
+            found.setdefault(part, below)
+            return
 
 
 def part_of(name: str) -> str:

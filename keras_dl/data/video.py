@@ -5,7 +5,7 @@ import importlib
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -14,18 +14,62 @@ from keras_dl.errors import UserError
 SUFFIXES = frozenset((".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv"))
 
 
-def read_video(path: Path) -> tuple[Fraction, Iterator[tuple[float, np.ndarray]]]:
-    """Frames per second, and the frames: seconds since the start, and uint8 RGB `(height, width, 3)`.
+class UnreadableVideo(UserError):
+    """One video is at fault, and others may still be read.
+
+    Attributes:
+        reason: what it is instead, and the mend, as a list of skipped files has it.
+    """
+
+    def __init__(self, path: Path, reason: str) -> None:
+        super().__init__(f"{path} is {reason}")
+        self.reason = reason
+
+
+class Video(NamedTuple):
+    """A video that is open.
+
+    Attributes:
+        rate: frames per second.
+        count: how many frames its header promises.
+        frames: seconds since the start, and uint8 RGB `(height, width, 3)`, upright however the camera was held.
+    """
+
+    rate: Fraction
+    count: int
+    frames: Iterator[tuple[float, np.ndarray]]
+
+
+def find_videos(folder: Path) -> list[Path]:
+    """Video files in a folder and below, by suffix, sorted; hidden files and folders are left out."""
+    return [
+        path
+        for path in sorted(folder.rglob("*"))
+        if path.suffix.lower() in SUFFIXES
+        and path.is_file()
+        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
+    ]
+
+
+def read_video(path: Path) -> Video:
+    """Opens a video; its frames are decoded as they are asked for.
 
     Raises:
-        UserError: if PyAV is missing, or the file is no video that it reads.
+        UnreadableVideo: if the file is no video that PyAV reads; while decoding, if it is damaged.
+        UserError: if PyAV is missing.
     """
-    av = _av(path)
+    av = import_av(path)
     try:
         container = av.open(str(path))
-        stream = container.streams.video[0]
-    except (av.FFmpegError, IndexError) as error:
-        raise UserError(f"{path} is no video that can be read ({error})") from None
+    except av.FFmpegError as error:
+        raise UnreadableVideo(path, f"no video that can be read ({error.strerror}): leave it out") from None
+    if not container.streams.video:
+        container.close()
+        raise UnreadableVideo(path, "no video that can be read (it has no pictures, only sound): leave it out")
+    stream = container.streams.video[0]
+    rate = stream.average_rate or Fraction(25)
+    # Matroska keeps no count of frames, but how long they last, in microseconds.
+    count = stream.frames or round((container.duration or 0) * rate / 1_000_000)
 
     def frames() -> Iterator[tuple[float, np.ndarray]]:
         empty = True
@@ -33,13 +77,15 @@ def read_video(path: Path) -> tuple[Fraction, Iterator[tuple[float, np.ndarray]]
             try:
                 for frame in container.decode(stream):
                     empty = False
-                    yield float(frame.time or 0.0), frame.to_ndarray(format="rgb24")
+                    pixels = frame.to_ndarray(format="rgb24")
+                    yield float(frame.time or 0.0), np.rot90(pixels, round(frame.rotation / 90))
             except av.FFmpegError as error:
-                raise UserError(f"{path} is damaged ({error}): cut it before that place, or make it anew") from None
+                mend = "cut it before that place, or make it anew"
+                raise UnreadableVideo(path, f"damaged ({error.strerror}): {mend}") from None
         if empty:
-            raise UserError(f"{path} has no frames: leave it out")
+            raise UnreadableVideo(path, "a video without frames: leave it out")
 
-    return stream.average_rate or Fraction(25), frames()
+    return Video(rate, count, frames())
 
 
 @contextlib.contextmanager
@@ -49,7 +95,7 @@ def video_writer(path: Path, rate: Fraction) -> Iterator[Any]:
     Raises:
         UserError: if PyAV is missing, or the file can't be written.
     """
-    av = _av(path)
+    av = import_av(path)
     beside = path.with_name(f".{path.stem}.part.mp4")
     try:
         with av.open(str(beside), "w") as container:
@@ -72,7 +118,12 @@ def video_writer(path: Path, rate: Fraction) -> Iterator[Any]:
             beside.unlink()
 
 
-def _av(path: Path) -> Any:
+def import_av(path: Path) -> Any:
+    """PyAV.
+
+    Raises:
+        UserError: if it is missing, naming the video that needs it.
+    """
     try:
         return importlib.import_module("av")
     except ImportError:

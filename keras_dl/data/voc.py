@@ -1,14 +1,16 @@
 """Pascal VOC: an XML file per picture (Everingham et al. 2010), as labelImg and many others write them."""
 
+import dataclasses
 import math
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Container, Iterator, Sequence
+from pathlib import Path, PurePath
 from xml.etree import ElementTree
 
 import numpy as np
 
 from keras_dl.data.box_set import Annotation
-from keras_dl.data.picture_index import PictureIndex, part_of_path
+from keras_dl.data.folder import SUFFIXES
+from keras_dl.data.picture_index import PictureIndex, declared_parts, lost_claims, part_of_path
 from keras_dl.errors import UserError
 
 _LISTS = {"trainval": "train", "train": "train", "val": "validation", "test": "test"}  # a later one counts
@@ -20,23 +22,30 @@ def find_voc(root: Path) -> list[Path]:
     return [file for file in files if not any(part.startswith(".") for part in file.relative_to(root).parts)]
 
 
-def read_voc(root: Path, files: Sequence[Path]) -> tuple[list[Annotation], list[tuple[str, str]]]:
-    """Annotations of a folder, and name and reason of the files that were skipped.
+def read_voc(root: Path, files: Sequence[Path]) -> tuple[list[Annotation], list[tuple[str, str]], dict[str, Path]]:
+    """Annotations of a folder, name and reason of what was skipped, and the parts declared.
 
-    A picture is the one called as its XML file, or as the XML's `filename` says. Coordinates are taken as they are.
-    An XML file without objects is a picture of background; a picture without an XML file is left out. The parts are
-    those of `ImageSets/Main/train.txt`, `val.txt` and `test.txt`, or those that folders are named after.
+    A picture is the one called as its XML file, or as the XML's `filename` says. An XML file without objects is a
+    picture of background; a picture without an XML file is left out. The parts are those of
+    `ImageSets/Main/train.txt`, `val.txt` and `test.txt`, or those that folders are named after; they are given with
+    the list or folder that declares them.
+
+    VOC counts pixels from 1, and a box includes its last ones: 1 is subtracted from `xmin` and `ymin`. Many tools
+    count from 0 and exclude the last ones; coordinates stay as they are where any in the folder is below 1.
 
     Args:
         root: the folder.
         files: what `find_voc` gave.
+
+    Raises:
+        UserError: for a list in `ImageSets/Main` that names nothing or isn't UTF-8 text.
     """
     pictures = PictureIndex(root)
-    lists = _read_lists(root)
-    annotations, skipped, used = [], [], set()
+    listed, declared, skipped = _read_lists(root, {file.stem for file in files})
+    claims: list[tuple[Path, Path]] = []
+    read: dict[Path, Annotation] = {}
     for file in files:
         picture = pictures.find(file.stem, file)
-        used.add(picture)
         try:
             tree = ElementTree.parse(file).getroot()
             told = (tree.findtext("filename") or "").strip()
@@ -46,18 +55,25 @@ def read_voc(root: Path, files: Sequence[Path]) -> tuple[list[Annotation], list[
             if isinstance(picture, str):
                 skipped.append((str(file), picture))
                 continue
-            used.add(picture)
-            if lists and file.stem not in lists:
-                continue
-            part = lists[file.stem] if lists else part_of_path(file, root) or part_of_path(picture, root)
-            annotations.append(_annotation(tree, picture, file, part))
-        except ElementTree.ParseError as error:
+            part = listed.get(file.stem, "") if declared else part_of_path(file, root) or part_of_path(picture, root)
+            read[file] = _annotation(tree, picture, file, part)
+        except (ElementTree.ParseError, LookupError) as error:  # the latter for an unknown encoding
             skipped.append((str(file), f"no whole XML ({error})"))
         except ValueError as error:
             skipped.append((str(file), str(error)))
+        if isinstance(picture, Path):
+            claims.append((file, picture))
+    lost = lost_claims(claims, read)
+    skipped += [(str(file), reason) for file, reason in lost.items()]
+    used = {picture for _, picture in claims}
     skipped += [(str(file), "no XML file of that name: give it one, without objects if it is background")
                 for file in pictures.files if file not in used]  # fmt: skip
-    return annotations, skipped
+    kept = [
+        annotation for file, annotation in read.items() if file not in lost and (not declared or file.stem in listed)
+    ]
+    if min((annotation.boxes.min() for annotation in read.values() if len(annotation.boxes)), default=0) >= 1:
+        kept = [dataclasses.replace(annotation, boxes=annotation.boxes - [1, 1, 0, 0]) for annotation in kept]
+    return kept, skipped, declared or declared_parts(root, files, pictures.files)
 
 
 def _annotation(tree: ElementTree.Element, picture: Path, file: Path, part: str) -> Annotation:
@@ -100,17 +116,37 @@ def _number(element: ElementTree.Element, tag: str, number: int) -> float:
     return value
 
 
-def _read_lists(root: Path) -> dict[str, str]:
-    """From names of pictures to parts, by the lists in `ImageSets/Main`; empty if there are none.
+def _read_lists(root: Path, stems: Container[str]) -> tuple[dict[str, str], dict[str, Path], list[tuple[str, str]]]:
+    """From stems of XML files to parts, and from parts to their lists in `ImageSets/Main`; and what has no XML file.
 
     Raises:
-        UserError: for a list without names.
+        UserError: for a list that names nothing or isn't UTF-8 text.
     """
-    found: dict[str, str] = {}
+    listed: dict[str, str] = {}
+    declared: dict[str, Path] = {}
+    skipped = []
     for name, part in _LISTS.items():
         for file in sorted(root.rglob(f"ImageSets/Main/{name}.txt")):
-            stems = [line.split()[0] for line in file.read_text(encoding="utf-8").splitlines() if line.strip()]
-            if not stems:
+            try:
+                text = file.read_text(encoding="utf-8-sig")
+            except UnicodeDecodeError as error:
+                raise UserError(f"{file} is no UTF-8 text ({error}): save it as UTF-8") from None
+            lines = [line.strip() for line in text.splitlines() if line.strip()]
+            if not lines:
                 raise UserError(f"{file} is empty: name pictures in it, or remove it")
-            found |= dict.fromkeys(stems, part)
-    return found
+            declared[part] = file
+            for line in lines:
+                stem = next((stem for stem in _stems(line) if stem in stems), None)
+                if stem is None:
+                    skipped.append((f"{file} entry {line}", "no XML file of that name"))
+                else:
+                    listed[stem] = part
+    return listed, declared, skipped
+
+
+def _stems(line: str) -> Iterator[str]:
+    """What a line of a list may name: the whole of it, or what stands before VOC's 1 or -1."""
+    for name in (line, line.split()[0]):
+        yield name
+        if PurePath(name).suffix.lower() in SUFFIXES:
+            yield PurePath(name).stem

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_dl.data.box_set import Annotation
-from keras_dl.data.picture_index import PictureIndex, part_of_path
+from keras_dl.data.picture_index import PictureIndex, declared_parts, lost_claims, part_of_path
 from keras_dl.errors import UserError
 
 _NAME_FILES = ("data.yaml", "data.yml", "dataset.yaml", "classes.txt", "obj.names", "labels.txt", "*.yaml", "*.names")
@@ -26,11 +26,12 @@ def find_yolo(root: Path) -> list[Path]:
 
 def read_yolo(
     root: Path, files: Sequence[Path], class_names: Sequence[str] | None
-) -> tuple[list[Annotation], list[str] | None, list[tuple[str, str]]]:
-    """Annotations of a folder, the names of the classes, and name and reason of the files that were skipped.
+) -> tuple[list[Annotation], list[str] | None, list[tuple[str, str]], dict[str, Path]]:
+    """Annotations of a folder, the names of the classes, name and reason of what was skipped, and the parts declared.
 
     The names are those of `data.yaml`, `classes.txt`, `obj.names` or the like, or else the numbers. A picture without
-    a text file is background, as is one whose file is empty. The parts are those that folders are named after.
+    a text file is background, as is one whose file is empty. The parts are those that folders are named after, and
+    given with such a folder.
 
     Args:
         root: the folder.
@@ -42,14 +43,16 @@ def read_yolo(
     """
     pictures = PictureIndex(root)
     where, names = ("the names given", list(class_names)) if class_names is not None else _read_names(root)
-    annotations, skipped, used = [], [], set()
+    skipped: list[tuple[str, str]] = []
+    claims: list[tuple[Path, Path]] = []
+    read: dict[Path, Annotation] = {}
     numbers: set[int] = set()
     for file in files:
         picture = pictures.find(file.stem, file)
         if isinstance(picture, str):
             skipped.append((str(file), picture))
             continue
-        used.add(picture)
+        claims.append((file, picture))
         try:
             classes, boxes = _read_file(file)
         except ValueError as error:
@@ -63,14 +66,19 @@ def read_yolo(
         labels = tuple(names[number] if names else str(number) for number in classes)
         part = part_of_path(picture, root) or part_of_path(file, root)
         ignore = np.zeros(len(boxes), bool)
-        annotations.append(Annotation(str(picture), str(file), boxes, labels, ignore, fractions=True, part=part))
+        read[file] = Annotation(str(picture), str(file), boxes, labels, ignore, fractions=True, part=part)
+    lost = lost_claims(claims, read)
+    skipped += [(str(file), reason) for file, reason in lost.items()]
+    annotations = [annotation for file, annotation in read.items() if file not in lost]
+    used = {picture for _, picture in claims}
     nothing = np.zeros((0, 4))
     annotations += [
         Annotation(str(picture), str(picture), nothing, (), np.zeros(0, bool), part=part_of_path(picture, root))
         for picture in pictures.files
         if picture not in used
     ]
-    return annotations, names or [str(number) for number in sorted(numbers)], skipped
+    declared = declared_parts(root, files, pictures.files)
+    return annotations, names or [str(number) for number in sorted(numbers)], skipped, declared
 
 
 def _read_file(file: Path) -> tuple[list[int], np.ndarray]:
@@ -129,6 +137,7 @@ def read_class_names(file: Path) -> list[str]:
 
 
 def _yaml_names(file: Path) -> list[str] | None:
+    """Raises UserError if the file is no YAML, or its `names` aren't one to a number."""
     import yaml
 
     try:
@@ -137,6 +146,15 @@ def _yaml_names(file: Path) -> list[str] | None:
         raise UserError(f"{file} is no YAML ({' '.join(str(error).split())}): mend it") from None
     names = content.get("names") if isinstance(content, dict) else None
     if isinstance(names, dict):
+        wrong = next((key for key in names if not str(key).isdecimal()), None)
+        if wrong is not None:
+            raise UserError(f"{file}: names has {wrong!r} where a number is due: write 0: {wrong}, or the like")
         count = 1 + max(map(int, names), default=-1)
-        return [str(names.get(i, names.get(str(i), i))) for i in range(count)]
-    return [str(name) for name in names] if isinstance(names, list) else None
+        names = [names.get(i, names.get(str(i), i)) for i in range(count)]
+    if not isinstance(names, list):
+        return None
+    found = [str(name) for name in names]
+    if len(set(found)) < len(found):
+        twice = next(name for name in found if found.count(name) > 1)
+        raise UserError(f"{file}: names has {twice!r} twice: give each class a name of its own")
+    return found

@@ -410,7 +410,7 @@ def test_boxes_of_a_photo_that_lies_on_its_side(tmp_path, orientation):
 )
 def test_annotations_made_for_another_size(tmp_path, size, expected):
     root = write_voc(tmp_path)
-    (root / "Annotations" / "two.xml").write_text(voc_text([("cat", 10, 20, 40, 60)], size=size))
+    (root / "Annotations" / "two.xml").write_text(voc_text([("cat", 11, 21, 40, 60)], size=size))
     box_set = read_boxes(root)
     if expected is None:
         assert reasons(box_set)["two.xml"] == f"made for {WIDTH}x{2 * HEIGHT} pixels, its picture has {WIDTH}x{HEIGHT}"

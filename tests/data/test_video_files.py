@@ -1,10 +1,11 @@
+import struct
 from fractions import Fraction
 
 import numpy as np
 import pytest
 
 from keras_dl.data import video
-from keras_dl.data.video import read_video, video_writer
+from keras_dl.data.video import UnreadableVideo, read_video, video_writer
 from keras_dl.errors import UserError
 
 pytest.importorskip("av")
@@ -14,17 +15,60 @@ def test_frames_come_back(tmp_path):
     with video_writer(tmp_path / "a.mp4", Fraction(10)) as write:
         for i in range(20):
             write(np.full((61, 81, 3), 10 * i, "uint8"))  # the codec takes even sides alone
-    rate, frames = read_video(tmp_path / "a.mp4")
+    rate, count, frames = read_video(tmp_path / "a.mp4")
     frames = list(frames)
-    assert rate == 10 and [seconds for seconds, _ in frames] == pytest.approx(np.arange(20) / 10)
+    assert rate == 10 and count == 20 and [seconds for seconds, _ in frames] == pytest.approx(np.arange(20) / 10)
     assert all(frame.shape == (60, 80, 3) for _, frame in frames)
     assert [frame.mean() for _, frame in frames] == pytest.approx(np.arange(20) * 10, abs=3)
+
+
+@pytest.mark.parametrize(("matrix", "corner"), [((0, 1, -1, 0), (0, -1)), ((-1, 0, 0, -1), (-1, -1))])
+def test_frames_stand_upright_as_the_phone_was_held(tmp_path, matrix, corner):
+    """A quarter turn clockwise and a half turn, as a phone writes them into the header of the track."""
+    pixels = np.zeros((60, 80, 3), "uint8")
+    pixels[:30, :40] = 255
+    path = tmp_path / "phone.mp4"
+    with video_writer(path, Fraction(10)) as write:
+        write(pixels)
+    a, b, c, d = (value << 16 for value in matrix)
+    content = bytearray(path.read_bytes())
+    start = content.index(b"tkhd") + 44
+    content[start : start + 36] = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    path.write_bytes(content)
+    ((_, frame),) = read_video(path).frames
+    assert frame.shape == ((60, 80, 3) if matrix[0] else (80, 60, 3))
+    assert frame[corner].min() > 240 and frame.mean() == pytest.approx(255 / 4, abs=4)
+
+
+def test_frames_are_counted_where_the_header_has_no_count(tmp_path):
+    import av
+
+    with av.open(str(tmp_path / "a.mkv"), "w") as container:
+        stream = container.add_stream("libx264", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 32, 32, "yuv420p"
+        for _ in range(20):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(np.zeros((32, 32, 3), "uint8"), format="rgb24")))
+        container.mux(stream.encode())
+    assert read_video(tmp_path / "a.mkv").count == 20
+
+
+def test_sound_alone_is_no_video(tmp_path):
+    import av
+
+    with av.open(str(tmp_path / "song.mp4"), "w") as container:
+        stream = container.add_stream("aac", rate=8000)
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), "float32"), format="fltp", layout="mono")
+        frame.sample_rate = 8000
+        container.mux(stream.encode(frame))
+        container.mux(stream.encode())
+    with pytest.raises(UnreadableVideo, match="only sound"):
+        read_video(tmp_path / "song.mp4")
 
 
 def test_no_video(tmp_path):
     (tmp_path / "text.mp4").write_text("no video")
     for name in ("text.mp4", "gone.mp4"):
-        with pytest.raises(UserError, match=f"{name} is no video that can be read"):
+        with pytest.raises(UnreadableVideo, match=f"{name} is no video that can be read"):
             read_video(tmp_path / name)
 
 
