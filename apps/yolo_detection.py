@@ -8,6 +8,7 @@ import functools
 import inspect
 import io
 import json
+import math
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
     from keras_dl.data.boxes import BoxSet
+    from keras_dl.data.image_set import ImageSet
 
     Found = list[dict[str, np.ndarray]]
 
@@ -91,6 +93,8 @@ class Train(cli.TrainingOptions):
 class Evaluate(cli.Options):
     data: str | None = None
     """Other annotated pictures, in the forms that train takes. By default the validation part of the run's own."""
+    class_names: Path | None = None
+    """A file with the name of a class a line, for other pictures whose data does not say them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -145,7 +149,8 @@ def align_classes(box_set: BoxSet, class_names: tuple[str, ...]) -> BoxSet:
         for number in classes:
             if numbers[number] < 0:
                 name = box_set.class_names[number]
-                raise UserError(f"{box_set.source} has the class {name!r}, which was not trained: remove it")
+                mend = "remove it, or name the classes with --class-names"
+                raise UserError(f"{box_set.source} has the class {name!r}, which was not trained: {mend}")
     aligned = tuple(np.array([numbers[number] for number in classes], "int32") for classes in box_set.classes)
     return dataclasses.replace(box_set, classes=aligned, class_names=class_names)
 
@@ -197,7 +202,8 @@ def own_anchors(name: str, box_set: BoxSet, size: tuple[int, int], seed: int) ->
     if parameter is None:
         return None
     scales = letterbox_scales(box_set.sizes, size)
-    sides = np.concatenate([(b[:, 2:] - b[:, :2]) * s for b, s in zip(box_set.boxes, scales, strict=True)])
+    rows = zip(box_set.boxes, box_set.ignore, scales, strict=True)
+    sides = np.concatenate([((boxes[:, 2:] - boxes[:, :2]) * scale)[~ignore] for boxes, ignore, scale in rows])
     nested = isinstance(parameter.default[0][0], tuple)
     count = sum(map(len, parameter.default)) if nested else len(parameter.default)
     if len(np.unique(sides, axis=0)) < count:
@@ -243,11 +249,47 @@ def settle(options: Train, train_part: BoxSet) -> tuple[Train, tuple[int, int]]:
         raise UserError(f"--multi-scale: {options.model} takes pictures of one size alone; leave it out")
     image_size = side or options.image_size or (BUILTIN_SIZE if builtin else SIZE)
     size = (side, side) if side else net_size(image_size, train_part, stride)
+    check_sizes(options, size, stride, len(train_part.class_names))
+    say_lost_boxes(train_part, size)
     if options.weights not in ("auto", "none"):
         load_pretrained(create_detector(options.model, size, len(train_part.class_names)), options.weights)
     steps = (BUILTIN_STEPS if builtin else STEPS) * options.batch_size / len(train_part)
     epochs = options.epochs or min(max(round(steps), EPOCHS[0]), EPOCHS[1])
     return dataclasses.replace(options, image_size=image_size, epochs=epochs, augment=augment), size
+
+
+def check_sizes(options: Train, size: tuple[int, int], stride: int, num_classes: int) -> None:
+    """Tries the network at the size of its pictures, and at the smallest that `--multi-scale` makes of it.
+
+    Raises:
+        UserError: if the pictures are too small for it.
+    """
+    import keras
+
+    smallest = tuple(max(stride, math.floor(side * (1 - options.multi_scale) / stride) * stride) for side in size)
+    with keras.StatelessScope(initialize_variables=False):
+        for height, width in dict.fromkeys((size, smallest)):
+            try:
+                create_detector(options.model, (height, width), num_classes)
+            except ValueError as error:
+                mend = "give a larger --image-size" + (" or a smaller --multi-scale" if options.multi_scale else "")
+                raise UserError(f"{options.model} at {width}x{height} pixels: {error}; {mend}") from error
+    keras.utils.clear_session(free_memory=False)
+
+
+def say_lost_boxes(box_set: BoxSet, size: tuple[int, int]) -> None:
+    """Says how many boxes are too small to be learned at the size of the network's pictures."""
+    from keras_dl.data.box_augment import GONE
+    from keras_dl.data.box_pipeline import letterbox_scales
+
+    scales = letterbox_scales(box_set.sizes, size)
+    lost = sum(
+        int((((boxes[:, 2:] - boxes[:, :2]) * scale).min(axis=1) < GONE).sum())
+        for boxes, scale in zip(box_set.boxes, scales, strict=True)
+        if len(boxes)
+    )
+    if lost:
+        print(f"{lost:,} boxes are under {GONE:g} pixels at {size[1]}x{size[0]} and not learned: raise --image-size")
 
 
 def load_pretrained(model: keras.Model, weights: str) -> str:
@@ -454,22 +496,29 @@ def find(
     iou_threshold: float,
 ) -> Found:
     """What `detector` finds on each picture: `boxes` `(n, 4)`, `class_ids` and `scores` `(n,)`, the best first."""
-    import numpy as np
-    import tensorflow as tf
-
     from keras_dl.data.progress import Progress
 
-    rows = []
+    rows: Found = []
     with Progress("detecting", len(pictures)) as progress:
         for start in range(0, len(pictures), BATCH):
             batch = pictures[start : start + BATCH]
             encoded = [Path(picture).read_bytes() if isinstance(picture, str) else picture for picture in batch]
-            thresholds = (np.full(len(batch), value, "float32") for value in (score_threshold, iou_threshold))
-            found = {key: value.numpy() for key, value in detect(tf.constant(encoded), *thresholds).items()}
-            counts = found.pop("count")
-            rows += [{key: value[i, :count] for key, value in found.items()} for i, count in enumerate(counts)]
+            rows += find_in_batch(detect, encoded, score_threshold, iou_threshold)
             progress.advance(len(batch))
     return rows
+
+
+def find_in_batch(
+    detect: Callable[..., dict[str, tf.Tensor]], encoded: Sequence[bytes], score_threshold: float, iou_threshold: float
+) -> Found:
+    """`find` on as many pictures as go through the network at once."""
+    import numpy as np
+    import tensorflow as tf
+
+    thresholds = (np.full(len(encoded), value, "float32") for value in (score_threshold, iou_threshold))
+    found = {key: value.numpy() for key, value in detect(tf.constant(encoded), *thresholds).items()}
+    counts = found.pop("count")
+    return [{key: value[i, :count] for key, value in found.items()} for i, count in enumerate(counts)]
 
 
 def truths_of(box_set: BoxSet) -> Found:
@@ -481,14 +530,13 @@ def truths_of(box_set: BoxSet) -> Found:
 
 
 def upright_pixels(picture: str | bytes) -> np.ndarray:
-    """A picture at its own size, uint8 RGB or grey, to draw on."""
-    import numpy as np
-    from PIL import Image, ImageOps
+    """A picture at its own size, uint8 RGB, to draw on: as the network sees it, and however large."""
+    import tensorflow as tf
 
-    from keras_dl.data.convert import to_rgb
+    from keras_dl.data.decode import decode_upright
 
-    with Image.open(picture if isinstance(picture, str) else io.BytesIO(picture)) as opened:
-        return np.asarray(to_rgb(ImageOps.exif_transpose(opened)))
+    encoded = Path(picture).read_bytes() if isinstance(picture, str) else picture
+    return tf.cast(decode_upright(tf.constant(encoded)), tf.uint8).numpy()
 
 
 def score(found: Found, box_set: BoxSet) -> dict[str, Any]:
@@ -507,19 +555,21 @@ def evaluate_and_draw(model: keras.Model, box_set: BoxSet, folder: Path, picture
     detect = detector(model)
     found = find(detect, box_set.images, *SCORED)
     result = score(found, box_set)
-    metrics: dict[str, float] = {
-        "pictures": len(box_set),
-        "mAP50": float(result["mAP50"]),
-        "mAP50_95": float(result["mAP"]),
-    }
+    metrics: dict[str, float] = {"pictures": len(box_set)}
     print(f"  {'class':<24}{'boxes':>8}{'AP50':>10}{'AP50_95':>10}")
     for i, name in enumerate(box_set.class_names):
         metrics[f"boxes/{name}"] = int(result["truths"][i])
         if result["truths"][i]:
             metrics |= {f"AP50/{name}": float(result["AP50"][i]), f"AP50_95/{name}": float(result["AP"][i])}
             print(f"  {name:<24}{result['truths'][i]:>8,}{result['AP50'][i]:>10.4f}{result['AP'][i]:>10.4f}")
-    total = sum(metrics[f"boxes/{name}"] for name in box_set.class_names)
-    print(f"  {'all (mAP)':<24}{total:>8,}{metrics['mAP50']:>10.4f}{metrics['mAP50_95']:>10.4f}")
+        else:
+            print(f"  {name:<24}{0:>8,}{'no box':>10}{'no box':>10}")
+    total = int(result["truths"].sum())
+    if total:
+        metrics |= {"mAP50": float(result["mAP50"]), "mAP50_95": float(result["mAP"])}
+        print(f"  {'all (mAP)':<24}{total:>8,}{metrics['mAP50']:>10.4f}{metrics['mAP50_95']:>10.4f}")
+    else:
+        print("  no box to find in these pictures: there is no mean average precision")
 
     names = box_set.class_names
     path = pictures / "precision_recall.png"
@@ -544,10 +594,11 @@ def evaluate(options: Evaluate) -> None:
     if options.data is None:
         box_set = read_data(trained.data, trained.class_names, trained.strict, trained.seed)
         run.check_fingerprint(folder, box_set.names, box_set.source)
-        box_set = box_set.split(trained.seed)["validation"]
+        box_set = align_classes(box_set, class_names).split(trained.seed)["validation"]
     else:
-        box_set = align_classes(read_data(options.data, None, trained.strict, trained.seed + 1), class_names)
-        pictures /= Path(options.data).name
+        box_set = read_data(options.data, options.class_names, trained.strict, trained.seed + 1)
+        box_set = align_classes(box_set, class_names)
+        pictures /= Path(options.data).resolve().name
     metrics = {options.data or "validation": evaluate_and_draw(model, box_set, folder, pictures)}
     run.write_json(folder / "metrics.json", run.read_metrics(folder) | metrics)
     print(f"pictures: {pictures}")
@@ -574,36 +625,57 @@ def check_thresholds(options: Thresholds) -> None:
 
 def predict(options: Predict) -> None:
     """Finds objects on pictures and in videos: draws them, and writes predictions.jsonl into the run folder."""
+    from keras_dl.data.folder import read_pictures
+    from keras_dl.data.video import SUFFIXES, UnreadableVideo, import_av
+
     check_thresholds(options)
     if not options.pictures:
         raise UserError("no pictures given; name files or folders after predict")
     folder = run.find_run(APPLICATION, options.run)
     print(f"run: {folder}")
-    model, class_names = load_detector(folder)
     pictures, videos = sort_files(options.pictures)
-    whole = detector(model)
-
-    def detect(encoded: Sequence[str] | Sequence[bytes]) -> Found:
-        return find(whole, encoded, options.score_threshold, options.iou_threshold)
-
-    output = folder / "predictions"
+    if videos:
+        import_av(videos[0])
+    model, class_names = load_detector(folder)
+    images = read_pictures(pictures, read_elsewhere=SUFFIXES) if pictures else None
+    thresholds = {"score_threshold": options.score_threshold, "iou_threshold": options.iou_threshold}
+    detect = functools.partial(find, detector(model), **thresholds)
+    detect_in_batch = functools.partial(find_in_batch, detector(model), **thresholds)
+    output, boxes = folder / "predictions", folder / "predictions.jsonl"
     output.mkdir(exist_ok=True)
-    lines = predict_pictures(pictures, detect, class_names, output) if pictures else []
+    # A run that is interrupted must not leave the boxes of old pictures beside new ones.
+    boxes.unlink(missing_ok=True)
+    taken: set[Path] = set()
+    lines = predict_pictures(images, detect, class_names, output, taken) if images else []
+    broken = []
     for video in videos:
-        lines += predict_video(video, detect, class_names, output)
-    run.write_text(folder / "predictions.jsonl", "".join(json.dumps(x, ensure_ascii=False) + "\n" for x in lines))
-    print(f"boxes: {folder / 'predictions.jsonl'}\npictures: {output}")
+        try:
+            lines += predict_video(video, detect_in_batch, class_names, unused(output / f"{video.stem}.mp4", taken))
+        except UnreadableVideo as error:
+            broken.append((str(video), error.reason))
+    if broken and not lines:
+        more = f" (and {len(broken) - 1} more like it)" if len(broken) > 1 else ""
+        raise UserError(" is ".join(broken[0]) + more)
+    run.write_text(boxes, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
+    skipped, files = (images.skipped, images.skipped_files) if images else ((), 0)
+    cli.say_skipped((*skipped, *broken), files + len(broken))
+    print(f"boxes: {boxes}\npictures: {output}")
 
 
 def sort_files(paths: Iterable[Path]) -> tuple[list[Path], list[Path]]:
-    """What to read as pictures, folders of them included, and the videos."""
+    """What to read as pictures, folders of them included, and the videos.
+
+    Raises:
+        UserError: for a path that isn't there.
+    """
     from keras_dl.data.folder import find_pictures
-    from keras_dl.data.video import SUFFIXES
+    from keras_dl.data.video import SUFFIXES, find_videos
 
     pictures, videos = [], []
     for path in paths:
-        inside = sorted(path.rglob("*")) if path.is_dir() else [path]
-        found = [file for file in inside if file.suffix.lower() in SUFFIXES]
+        if not path.exists():
+            raise UserError(f"{path}: no such file or folder")
+        found = find_videos(path) if path.is_dir() else [path] * (path.suffix.lower() in SUFFIXES)
         videos += found
         if not found or (path.is_dir() and find_pictures(path)):
             pictures.append(path)
@@ -620,7 +692,7 @@ def as_objects(found: dict[str, np.ndarray], class_names: Sequence[str]) -> list
 
 
 def unused(path: Path, taken: set[Path]) -> Path:
-    """The path, with a number where a picture of the same name from another folder has it already."""
+    """The path, with a number where a file of the same name from another folder has it already."""
     free, number = path, 1
     while free in taken:
         number += 1
@@ -630,37 +702,41 @@ def unused(path: Path, taken: set[Path]) -> Path:
 
 
 def predict_pictures(
-    paths: Sequence[Path], detect: Callable[[Sequence[Any]], Found], class_names: Sequence[str], output: Path
+    images: ImageSet,
+    detect: Callable[[Sequence[Any]], Found],
+    class_names: Sequence[str],
+    output: Path,
+    taken: set[Path],
 ) -> list[dict[str, Any]]:
     """Draws what is found on each picture into a JPEG; returns a line per picture."""
     from PIL import Image
 
     from keras_dl import plots
-    from keras_dl.data.folder import read_pictures
 
-    images = read_pictures(paths)
-    cli.say_skipped(images.skipped)
-    lines, taken = [], set()
+    lines = []
     for name, file, found in zip(images.names, images.images, detect(images.images), strict=True):
         objects = as_objects(found, class_names)
         print(f"{name}: " + (", ".join(f"{one['class']} {one['score']:.2f}" for one in objects) or "nothing"))
         drawn = plots.annotate(
             upright_pixels(file), *(found[key] for key in ("boxes", "class_ids", "scores")), class_names
         )
-        Image.fromarray(drawn).save(unused(output / f"{Path(name).stem}.jpg", taken), quality=92)
+        buffer = io.BytesIO()
+        Image.fromarray(drawn).save(buffer, "JPEG", quality=92)
+        run.write_bytes(unused(output / f"{Path(name).stem}.jpg", taken), buffer.getvalue())
         lines.append({"file": name, "objects": objects})
     return lines
 
 
 def predict_video(
-    video: Path, detect: Callable[[Sequence[Any]], Found], class_names: Sequence[str], output: Path
+    video: Path, detect: Callable[[Sequence[bytes]], Found], class_names: Sequence[str], path: Path
 ) -> list[dict[str, Any]]:
-    """Draws what is found on each frame into an MP4; returns a line per frame."""
+    """Draws what is found on each frame into the MP4 `path`; returns a line per frame."""
     import itertools
 
     from PIL import Image
 
     from keras_dl import plots
+    from keras_dl.data.progress import Progress
     from keras_dl.data.video import read_video, video_writer
 
     def encoded(frame: np.ndarray) -> bytes:
@@ -668,16 +744,17 @@ def predict_video(
         Image.fromarray(frame).save(buffer, "BMP")
         return buffer.getvalue()
 
-    rate, frames = read_video(video)
+    rate, count, frames = read_video(video)
     lines: list[dict[str, Any]] = []
-    with video_writer(output / f"{video.stem}.mp4", rate) as write:
+    with video_writer(path, rate) as write, Progress(f"frames of {video}", count) as progress:
         while batch := list(itertools.islice(frames, BATCH)):
             for (seconds, frame), found in zip(batch, detect([encoded(frame) for _, frame in batch]), strict=True):
                 write(plots.annotate(frame, *(found[key] for key in ("boxes", "class_ids", "scores")), class_names))
                 objects = as_objects(found, class_names)
                 lines.append({"file": str(video), "seconds": round(seconds, 3), "objects": objects})
-    count = sum(len(line["objects"]) for line in lines)
-    print(f"{video}: {count:,} objects in {len(lines):,} frames")
+            progress.advance(len(batch))
+    objects = sum(len(line["objects"]) for line in lines)
+    print(f"{video}: {objects:,} objects in {len(lines):,} frames")
     return lines
 
 

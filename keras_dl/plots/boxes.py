@@ -29,22 +29,25 @@ def annotate(
     """
     picture = Image.fromarray(as_picture(image))
     draw = ImageDraw.Draw(picture)
+    width, height = picture.size
     names = class_labels(class_names)
-    shorter = min(picture.size)
+    shorter = min(width, height)
     line = max(1, round(shorter / 250))
     font = _font(max(9, round(shorter / 32)))
     # The best is drawn last, over the others.
     for i in reversed(range(len(boxes))):
         colour = CLASS_COLOURS[int(classes[i]) % len(CLASS_COLOURS)]
-        box = [float(value) for value in boxes[i]]
+        # A box ends at the picture's edge, which is one past its last pixel.
+        box = np.clip(np.asarray(boxes[i], "float64"), 0, [width - 1, height - 1] * 2).tolist()
         draw.rectangle(box, outline=colour, width=line)
         text = f"{names[int(classes[i])]} {scores[i]:.2f}"
         left, top, right, bottom = draw.textbbox((0, 0), text, font=font)
-        height = bottom + top
-        start = box[1] - height if box[1] >= height else box[1]
-        draw.rectangle((box[0], start, box[0] + right + left + 2, start + height), fill=colour)
+        label_width, label_height = right + left + 2, bottom + top
+        x = max(0, min(box[0], width - 1 - label_width))
+        y = box[1] - label_height if box[1] >= label_height else max(0, min(box[1], height - 1 - label_height))
+        draw.rectangle((x, y, x + label_width, y + label_height), fill=colour)
         dark = sum(ImageColor.getrgb(colour)) < 420
-        draw.text((box[0] + 1, start), text, fill="white" if dark else "black", font=font)
+        draw.text((x + 1, y), text, fill="white" if dark else "black", font=font)
     return np.asarray(picture)
 
 

@@ -1,15 +1,15 @@
 """Pictures of pictures with boxes, and how precise a detector is at every recall."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
+from matplotlib.patches import Patch, Rectangle
 
 from keras_dl.plots.classification import ALL_CURVES_UP_TO, WORST_CURVES
 from keras_dl.plots.fonts import class_labels, drawable, shorten, text_width
-from keras_dl.plots.images import LARGEST, caption, image_grid, show
+from keras_dl.plots.images import GAP, LARGEST, caption, image_grid, show
 from keras_dl.plots.picture import Picture
 from keras_dl.plots.style import CLASS_COLOURS, GREY, INK, PALE, message_figure
 
@@ -77,10 +77,15 @@ def detections_gallery(
     if not len(images):
         return message_figure("Truth and predictions", "No pictures")
     pairs = 2 if len(images) > 1 else 1
-    figure, grid = image_grid(
-        -(-len(images) // pairs), 2 * pairs, "Left what there is, right what was found", caption_lines=1, cell=CELL
-    )
     names = class_labels(class_names)
+    figure, grid = grid_with_legend(
+        -(-len(images) // pairs),
+        2 * pairs,
+        "Left what there is, right what was found",
+        1,
+        names,
+        [truth["classes"] for truth in truths] + [found["class_ids"] for found in predictions],
+    )
     file_names = file_names or [""] * len(images)
     cells = grid.reshape(-1, 2)
     for (left, right), image, truth, found, file in zip(cells, images, truths, predictions, file_names, strict=False):
@@ -104,16 +109,56 @@ def augmented_samples(images: np.ndarray, truth: Boxes, class_names: Sequence[st
         class_names: one per class.
     """
     columns = min(4, len(images))
-    figure, grid = image_grid(
-        -(-len(images) // columns), columns, "What the network sees in training", caption_lines=0, cell=CELL
-    )
     names = class_labels(class_names)
+    rows = -(-len(images) // columns)
+    figure, grid = grid_with_legend(rows, columns, "What the network sees in training", 0, names, truth["classes"])
     for i, axes in enumerate(grid.flat):
         if i < len(images):
             draw_boxes(axes, images[i], truth["boxes"][i], truth["classes"][i], names, dotted=truth["ignore"][i])
         else:
             axes.remove()
     return figure
+
+
+def grid_with_legend(
+    rows: int, columns: int, title: str, caption_lines: int, names: Sequence[str], classes: Iterable[np.ndarray]
+) -> tuple[Figure, np.ndarray]:
+    """`image_grid`, with the colours of the classes below it that are in pictures of too many boxes to name each.
+
+    Args:
+        rows: of the grid.
+        columns: of the grid.
+        title: stands over it.
+        caption_lines: under each picture.
+        names: one per class.
+        classes: per picture those of its boxes `(n,)`, negative for none.
+    """
+    there = [np.asarray(numbers)[np.asarray(numbers) >= 0] for numbers in classes]
+    unnamed = sorted({int(number) for numbers in there if len(numbers) > NAMED_UP_TO for number in numbers})
+    if not unnamed:
+        return image_grid(rows, columns, title, caption_lines, cell=CELL)
+    entry = 0.45 + 0.07 * max(text_width(names[number]) for number in unnamed)  # inches
+    across = max(1, int(columns * (CELL + GAP) / entry))
+    footer = 0.4 + 0.17 * -(-len(unnamed) // across)
+    figure, grid = image_grid(rows, columns, title, caption_lines, cell=CELL, footer=footer)
+    figure.legend(
+        [Patch(color=CLASS_COLOURS[number % len(CLASS_COLOURS)]) for number in unnamed],
+        [names[number] for number in unnamed],
+        title=f"classes where there are more than {NAMED_UP_TO} boxes",
+        loc="lower left",
+        bbox_to_anchor=(GAP / figure.get_figwidth(), 0.08 / figure.get_figheight()),
+        borderaxespad=0,
+        borderpad=0,
+        ncols=across,
+        alignment="left",
+        fontsize=8,
+        title_fontsize=8,
+        handlelength=1,
+        columnspacing=1,
+        labelspacing=0.3,
+        labelcolor=INK,
+    )
+    return figure, grid
 
 
 def draw_boxes(
@@ -129,15 +174,21 @@ def draw_boxes(
     show(axes, image)
     # `show` reduces a large picture before it is drawn, and the boxes with it.
     scale = min(1.0, LARGEST / max(np.asarray(image).shape[:2]))
+    height, width = np.array(np.asarray(image).shape[:2]) * scale - 0.5
+    point = max(height, width) / (CELL * 72)  # the picture's pixels in one of the labels' points
     there = np.flatnonzero(np.asarray(classes) >= 0)
     for i in there:
         left, top, right, bottom = np.asarray(boxes[i]) * scale - 0.5
         colour = CLASS_COLOURS[int(classes[i]) % len(CLASS_COLOURS)]
         style = {"linestyle": ":" if dotted is not None and dotted[i] else "-", "linewidth": 1.4, "edgecolor": colour}
+        # Over the picture's own frame and beyond: at its edge half of a line would be cut off.
+        style |= {"clip_on": False, "zorder": 2.6}
         axes.add_patch(Rectangle((left, top), right - left, bottom - top, fill=False, **style))
         if len(there) <= NAMED_UP_TO:
             text = names[int(classes[i])] + (f" {scores[i]:.2f}" if scores is not None else "")
+            above, fits = top > 9 * point, left + (3.8 * text_width(text) + 2) * point < width
             axes.text(
-                left, top, text, fontsize=6, color="white", va="bottom", clip_on=True,
+                left if fits else width, top, text, fontsize=6, color="white", clip_on=True,
+                va="bottom" if above else "top", ha="left" if fits else "right",
                 bbox={"facecolor": colour, "edgecolor": "none", "pad": 0.8},
             )  # fmt: skip

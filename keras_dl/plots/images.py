@@ -43,14 +43,20 @@ def show(axes: Axes, image: np.ndarray, frame: str = PALE, linewidth: float = 1.
 
 
 def image_grid(
-    rows: int, columns: int, title: str, caption_lines: int, indent: float = 0.0, cell: float = CELL
+    rows: int,
+    columns: int,
+    title: str,
+    caption_lines: int,
+    indent: float = 0.0,
+    cell: float = CELL,
+    footer: float = 0.0,
 ) -> tuple[Figure, np.ndarray]:
     """A figure and its axes `(rows, columns)`, all of `cell` inches a side, with room for captions under each.
 
-    `indent` is room in inches between the first column and the others.
+    `indent` is room in inches between the first column and the others, `footer` below them all.
     """
     pitch_x, pitch_y = cell + GAP, cell + GAP + LINE * caption_lines
-    width, height = GAP + columns * pitch_x + indent, 0.5 + rows * pitch_y
+    width, height = GAP + columns * pitch_x + indent, 0.5 + rows * pitch_y + footer
     figure = Figure(figsize=(width, height), layout="none")
     figure.text(GAP / width, 1 - 0.26 / height, title, fontsize=11, fontweight="bold", va="center")
     axes = np.empty((rows, columns), dtype=object)

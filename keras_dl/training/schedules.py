@@ -130,8 +130,10 @@ def make_schedule(
         decay: the constant of the three schedules that name one.
 
     Raises:
-        UserError: for an unknown name, or a warm-up as long as the run.
+        UserError: for an unknown name, or a warm-up as long as the run or shorter than nothing.
     """
+    if warmup_epochs < 0:
+        raise UserError(f"--warmup-epochs is {warmup_epochs:g}; give 0 or more")
     total = steps_per_epoch * epochs
     warmup = round(warmup_epochs * steps_per_epoch)
     if name in ("cosine", "one_cycle") and warmup >= total:

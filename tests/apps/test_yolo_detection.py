@@ -215,6 +215,31 @@ def test_evaluate_on_other_pictures(home, tmp_path, capfd):
     (tmp_path / "other" / "classes.txt").write_text("green\ncyan\n")
     assert app("evaluate", "--data", tmp_path / "other") == 2
     assert "class 'cyan', which was not trained" in capfd.readouterr().err
+    names = newest(home) / "labels.txt"
+    assert app("evaluate", "--data", tmp_path / "other", "--class-names", names) == 0
+    assert json.loads((newest(home) / "metrics.json").read_text())[str(tmp_path / "other")]["mAP50"] > 0
+
+
+def test_pictures_without_a_box_have_no_mean_average_precision(home, tmp_path, capfd):
+    paint(tmp_path / "other", count=3)
+    for path in (tmp_path / "other" / "labels").iterdir():
+        path.write_text("")
+    assert app("evaluate", "--data", tmp_path / "other") == 0
+    printed = capfd.readouterr().out
+    assert "no box to find in these pictures" in printed and printed.count("no box") > 2
+    text = (newest(home) / "metrics.json").read_text()
+    assert "NaN" not in text and "mAP50" not in json.loads(text)[str(tmp_path / "other")]
+
+
+def test_boxes_too_small_to_learn_are_said(home, capfd):
+    from apps.yolo_detection import say_lost_boxes
+    from keras_dl.data.boxes import read_boxes
+
+    box_set = read_boxes(str(home / "blocks"))
+    say_lost_boxes(box_set, (64, 64))
+    assert "not learned" not in capfd.readouterr().out
+    say_lost_boxes(box_set, (4, 4))
+    assert "pixels at 4x4 and not learned: raise --image-size" in capfd.readouterr().out
 
 
 def test_resume_goes_on_and_refuses_what_contradicts(home, tmp_path, capfd):
@@ -275,3 +300,99 @@ def test_the_network_sees_pictures_of_the_users_shape(sizes, expected):
     from types import SimpleNamespace
 
     assert net_size(416, SimpleNamespace(sizes=np.array(sizes)), stride=32) == expected
+
+
+@pytest.fixture
+def untrained(tmp_path, monkeypatch):
+    """A run folder whose detector finds a dog in the upper left corner of everything."""
+    import tensorflow as tf
+
+    def detect(encoded, score_threshold, iou_threshold):
+        count = len(encoded)
+        return {
+            "boxes": tf.constant([[[1.0, 1, 9, 9]]] * count),
+            "class_ids": tf.ones((count, 1), tf.int32),
+            "scores": tf.fill((count, 1), 0.75),
+            "count": tf.ones(count, tf.int32),
+        }
+
+    monkeypatch.setattr(yolo_detection, "load_detector", lambda folder: (None, ("cat", "dog")))
+    monkeypatch.setattr(yolo_detection, "detector", lambda model: detect)
+    run = tmp_path / "run"
+    run.mkdir()
+    (run / "model.keras").touch()
+    return run
+
+
+def film(path, frames=20):
+    pytest.importorskip("av")
+    from keras_dl.data.video import video_writer
+
+    path.parent.mkdir(exist_ok=True)
+    with video_writer(path, 10) as write:
+        for _ in range(frames):
+            write(np.full((60, 80, 3), 100, "uint8"))
+
+
+def test_videos_of_one_name_and_a_broken_one(untrained, tmp_path, capfd, monkeypatch):
+    media = tmp_path / "media"
+    media.mkdir()
+    for name in "ab":
+        film(media / name / "film.mp4")
+    (media / "b" / "no.mp4").write_text("no video")
+    (media / "b" / "._film.mp4").write_text("no video, and hidden")
+    (media / "notes.doc").touch()
+    Image.new("RGB", (40, 30)).save(media / "a.png")
+    monkeypatch.setattr("keras_dl.data.progress.PATIENCE", 0)
+    assert app("predict", "--run", untrained, media) == 0
+    printed = capfd.readouterr()
+    skipped = [line for line in printed.out.splitlines() if line.startswith("skipped")]
+    assert [line.split(":")[0] for line in skipped[:-1]] == ["skipped 1 .doc file", f"skipped {media}/b/no.mp4"]
+    assert skipped[-1] == "skipped 2 in all"
+    files = [line["file"] for line in lines_of(untrained)]
+    assert files == [str(media / name) for name in ["a.png"] + ["a/film.mp4"] * 20 + ["b/film.mp4"] * 20]
+    assert {path.name for path in (untrained / "predictions").iterdir()} == {"a.jpg", "film.mp4", "film-2.mp4"}
+    ends = [line.split("\r")[-1] for line in printed.err.split("\n")]
+    assert [end for end in ends if "film" in end] == [f"frames of {media}/{n}/film.mp4: 20 of 20" for n in "ab"]
+
+
+def test_videos_none_of_which_can_be_read(untrained, tmp_path, capfd):
+    pytest.importorskip("av")
+    paths = [tmp_path / "no.mp4", tmp_path / "nor.mp4"]
+    for path in paths:
+        path.write_text("no video")
+    assert app("predict", "--run", untrained, *paths) == 2
+    error = capfd.readouterr().err.splitlines()[-1]
+    assert error.startswith(f"error: {paths[0]} is no video that can be read") and "(and 1 more like it)" in error
+    assert app("predict", "--run", untrained, tmp_path / "gone.mp4") == 2
+    assert "gone.mp4: no such file or folder" in capfd.readouterr().err
+
+
+def test_a_picture_above_pillows_limit(untrained, tmp_path, monkeypatch):
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 5_000)
+    Image.new("RGB", (200, 150)).save(tmp_path / "large.png")
+    assert app("predict", "--run", untrained, tmp_path / "large.png") == 0
+    monkeypatch.undo()
+    assert Image.open(untrained / "predictions" / "large.jpg").size == (200, 150)
+
+
+def test_predictions_cut_short_leave_no_half_file_and_no_old_lines(untrained, tmp_path, monkeypatch):
+    for name in "ab":
+        Image.new("RGB", (40, 30)).save(tmp_path / f"{name}.png")
+    pictures = [tmp_path / "a.png", tmp_path / "b.png"]
+    assert app("predict", "--run", untrained, *pictures) == 0
+    old = (untrained / "predictions" / "b.jpg").read_bytes()
+    saves = iter((False, True))
+    save = Image.Image.save
+
+    def interrupted(image, file, *args, **kwargs):
+        if next(saves):
+            (file.write if hasattr(file, "write") else file.write_bytes)(b"half")
+            raise KeyboardInterrupt
+        save(image, file, *args, **kwargs)
+
+    monkeypatch.setattr(Image.Image, "save", interrupted)
+    assert app("predict", "--run", untrained, *pictures) == 130
+    assert (untrained / "predictions" / "b.jpg").read_bytes() == old
+    assert not (untrained / "predictions.jsonl").exists()
+    assert {path.name for path in (untrained / "predictions").iterdir()} == {"a.jpg", "b.jpg"}

@@ -86,3 +86,46 @@ def test_annotated_picture():
     assert not found[120:170, 60:140].any() and not found[190:].any() and not image.any()
     assert (found[60:80, 50:90] != 0).any()  # the label stands above
     assert annotate(image[..., 0], np.zeros((0, 4)), np.zeros(0), np.zeros(0), NAMES).shape == image.shape
+
+
+def test_labels_and_frames_stay_in_the_picture():
+    image = np.zeros((200, 300, 3), "uint8")
+    colour = [round(255 * value) for value in to_rgba(CLASS_COLOURS[1])[:3]]
+
+    def drawn(*box):
+        return (annotate(image, np.array([box], float), np.array([1]), np.array([0.5]), NAMES) == colour).all(-1)
+
+    inside = drawn(100, 100, 200, 150)
+    corner = drawn(290, 100, 300, 200)
+    assert corner[120:, 299].all() and corner[199, 290:].all()
+    assert corner[:99].sum() == inside[:99].sum()  # all of the label, moved to the left
+    assert drawn(0, 0, 300, 200)[[0, 199]][:, 150].all()
+    assert drawn(0, 195, 300, 300)[199].all() and drawn(-9, 2, 50, 30)[5:30, 0].all()
+
+
+def test_classes_of_crowded_pictures_are_in_a_legend():
+    image = np.zeros((30, 40, 3), "uint8")
+    crowd = {"boxes": np.tile([[2.0, 3, 12, 23]], (13, 1)), "classes": np.array([2] + [0] * 12)}
+    nothing = {"boxes": np.zeros((0, 4)), "class_ids": np.zeros(0, int), "scores": np.zeros(0)}
+    names = ("cat", "dog", "emu")
+    figure = detections_gallery.draw([image] * 2, [crowd, TRUTH], [nothing, FOUND], names)
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["cat", "emu"]
+    colours = [patch.get_facecolor() for patch in legend.get_patches()]
+    assert colours == [to_rgba(CLASS_COLOURS[0]), to_rgba(CLASS_COLOURS[2])]
+    few = detections_gallery.draw([image] * 2, [TRUTH] * 2, [nothing, FOUND], names)
+    assert not few.legends and few.get_figheight() < figure.get_figheight()
+    lowest = min(text.get_window_extent().y0 for text in figure.texts)
+    assert legend.get_window_extent().y0 > 0 and legend.get_window_extent().y1 < lowest
+
+
+def test_labels_of_the_gallery_stay_in_the_picture():
+    boxes = np.array([[290.0, 100, 300, 200], [0, 0, 50, 50], [120, 100, 150, 150]])
+    found = {"boxes": boxes, "class_ids": np.zeros(3, int), "scores": np.full(3, 0.5)}
+    figure = detections_gallery.draw([np.zeros((200, 300, 3), "uint8")], [TRUTH], [found], NAMES)
+    figure.canvas.draw()
+    axes = figure.axes[1]
+    picture = axes.get_window_extent()
+    for text in axes.texts:
+        label = text.get_window_extent()
+        assert picture.x0 - 1 < label.x0 and label.x1 < picture.x1 + 1 and label.y1 < picture.y1 + 1
