@@ -93,3 +93,15 @@ def test_listing_has_a_row_for_every_model():
 def test_import_is_light():
     code = "import sys, keras_dl, keras_dl.cli, keras_dl.run; assert not {'keras', 'tensorflow'} & set(sys.modules)"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_builders_run_without_tensorflow():
+    code = """
+import os, sys
+os.environ["KERAS_BACKEND"] = "jax"
+sys.modules["tensorflow"] = None  # as if it were not installed
+import keras_dl
+for name in ("resnet20_cifar", "gan", "gru", "yolo_v3_tiny"):
+    keras_dl.create_model(name, **keras_dl.model_info(name).small)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)

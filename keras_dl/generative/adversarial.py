@@ -1,14 +1,20 @@
 """The training of every adversarial model: makers of fakes against judges, each side with an optimizer of its own."""
 
+from __future__ import annotations
+
+import importlib.util
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, NamedTuple
 
 import keras
-import tensorflow as tf
 
 from keras_dl.errors import UserError
 from keras_dl.generative.augmentation import CHANCES, augment, parse_policy
 from keras_dl.generative.objectives import get_objective, gradient_penalty
+
+# The networks are built on every backend; only their training needs TensorFlow.
+if importlib.util.find_spec("tensorflow"):
+    import tensorflow as tf
 
 DRAWN = 1 + 2 * CHANCES  # uniform numbers an example: where to take the gradient penalty, how to augment real and fake
 
