@@ -130,7 +130,7 @@ class Adversarial(keras.Model):
         }
 
     @classmethod
-    def from_config(cls, config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None) -> "Adversarial":
+    def from_config(cls, config: dict[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Adversarial:
         parts = {key: keras.saving.deserialize_keras_object(config[key]) for key in (*cls.makers, *cls.judges)}
         return cls(**{**config, **parts})
 
