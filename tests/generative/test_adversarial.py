@@ -197,4 +197,5 @@ def test_two_replicas_train_as_one(tmp_path):
     with np.load(tmp_path / "replicas.npz") as out:
         for game in ("non_saturating", "wasserstein_gp", "wasserstein", "cyclegan"):
             one, two = out[f"{game}-single"], out[f"{game}-mirrored"]
-            np.testing.assert_allclose(two, one, atol=1e-4, rtol=0, err_msg=game)
+            # CycleGAN's numbers reach 200, of which float32 keeps seven digits through each of ten steps.
+            np.testing.assert_allclose(two, one, atol=1e-4, rtol=5e-6, err_msg=game)
