@@ -190,20 +190,27 @@ def net_size(image_size: int, box_set: BoxSet, stride: int) -> tuple[int, int]:
     return height, width
 
 
+def sides_in_net(box_set: BoxSet, size: tuple[int, int]) -> np.ndarray:
+    """Width and height of every box in pixels of the network's pictures: `(boxes, 2)`."""
+    import numpy as np
+
+    from keras_dl.data.box_pipeline import letterbox_scales
+
+    scales = letterbox_scales(box_set.sizes, size)
+    return np.concatenate([(b[:, 2:] - b[:, :2]) * s for b, s in zip(box_set.boxes, scales, strict=True)])
+
+
 def own_anchors(name: str, box_set: BoxSet, size: tuple[int, int], seed: int) -> Any:
     """Anchors from the user's boxes, in the form of the model's own; None where it has none, or boxes are too few."""
     import numpy as np
 
-    from keras_dl.data.box_pipeline import letterbox_scales
     from keras_dl.detection.anchors import kmeans_anchors, split_anchors
     from keras_dl.registry import model_info
 
     parameter = inspect.signature(model_info(name).builder).parameters.get("anchors")
     if parameter is None:
         return None
-    scales = letterbox_scales(box_set.sizes, size)
-    rows = zip(box_set.boxes, box_set.ignore, scales, strict=True)
-    sides = np.concatenate([((boxes[:, 2:] - boxes[:, :2]) * scale)[~ignore] for boxes, ignore, scale in rows])
+    sides = sides_in_net(box_set, size)[~np.concatenate(box_set.ignore)]
     nested = isinstance(parameter.default[0][0], tuple)
     count = sum(map(len, parameter.default)) if nested else len(parameter.default)
     if len(np.unique(sides, axis=0)) < count:
@@ -280,14 +287,8 @@ def check_sizes(options: Train, size: tuple[int, int], stride: int, num_classes:
 def say_lost_boxes(box_set: BoxSet, size: tuple[int, int]) -> None:
     """Says how many boxes are too small to be learned at the size of the network's pictures."""
     from keras_dl.data.box_augment import GONE
-    from keras_dl.data.box_pipeline import letterbox_scales
 
-    scales = letterbox_scales(box_set.sizes, size)
-    lost = sum(
-        int((((boxes[:, 2:] - boxes[:, :2]) * scale).min(axis=1) < GONE).sum())
-        for boxes, scale in zip(box_set.boxes, scales, strict=True)
-        if len(boxes)
-    )
+    lost = int((sides_in_net(box_set, size).min(axis=1) < GONE).sum())
     if lost:
         print(f"{lost:,} boxes are under {GONE:g} pixels at {size[1]}x{size[0]} and not learned: raise --image-size")
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from keras_dl.data.box_set import Annotation
+from keras_dl.data.folder import find_files
 from keras_dl.data.picture_index import PictureIndex, closest, declared_parts, part_of, part_of_path
 from keras_dl.errors import UserError
 
@@ -27,7 +28,7 @@ def find_coco(root: Path, others: bool = False) -> dict[Path, dict[str, Any]]:
             anything else.
     """
     found, damaged = {}, []
-    for file in _json_files(root):
+    for file in find_files(root, "*.json") if root.is_dir() else [root]:
         try:
             content = json.loads(file.read_text(encoding="utf-8-sig"))
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -40,13 +41,6 @@ def find_coco(root: Path, others: bool = False) -> dict[Path, dict[str, Any]]:
         raise UserError(damaged[0])
     instances = {file: content for file, content in found.items() if file.name.startswith("instances")}
     return instances or found
-
-
-def _json_files(root: Path) -> list[Path]:
-    if not root.is_dir():
-        return [root]
-    files = sorted(root.rglob("*.json"))
-    return [file for file in files if not any(part.startswith(".") for part in file.relative_to(root).parts)]
 
 
 def read_coco(

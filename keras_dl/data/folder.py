@@ -23,7 +23,16 @@ _SPLITS = frozenset(("train", "val", "valid", "validation", "test"))
 
 def find_pictures(folder: Path) -> list[Path]:
     """Picture files in a folder and below, by suffix, sorted; hidden files and folders are left out."""
-    return _pictures(_files(folder))
+    return _pictures(find_files(folder))
+
+
+def find_files(folder: Path, pattern: str = "*") -> list[Path]:
+    """Files of that pattern in a folder and below, sorted; hidden files and folders are left out."""
+    return sorted(
+        path
+        for path in folder.rglob(pattern)
+        if not any(part.startswith(".") for part in path.relative_to(folder).parts) and not path.is_dir()
+    )
 
 
 def read_class_folders(root: Path, strict: bool = False) -> ImageSet:
@@ -44,7 +53,7 @@ def read_class_folders(root: Path, strict: bool = False) -> ImageSet:
     if splits and all(folder.name.lower() in _SPLITS for folder in folders):
         chosen = next((folder for folder in splits if folder.name.lower() == "train"), splits[0])
         raise UserError(f"{root} holds splits ({', '.join(f.name for f in folders)}), not classes: give {chosen}")
-    files = [_files(folder) for folder in folders]
+    files = [find_files(folder) for folder in folders]
     pictures = [_pictures(found) for found in files]
     for folder, all_files, found in zip(folders, files, pictures, strict=True):
         if not found:
@@ -82,7 +91,7 @@ def read_pictures(
     for path in paths:
         if not path.exists():
             raise UserError(f"{path}: no such file or folder")
-        below = _files(path) if path.is_dir() else []
+        below = find_files(path) if path.is_dir() else []
         found = _pictures(below) if path.is_dir() else [path]
         if not found:
             raise UserError(f"{path} has no pictures")
@@ -98,15 +107,6 @@ def read_pictures(
 
 def _folders(root: Path) -> list[Path]:
     return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
-
-
-def _files(folder: Path) -> list[Path]:
-    """Files in a folder and below, sorted; hidden files and folders are left out."""
-    return sorted(
-        path
-        for path in folder.rglob("*")
-        if not any(part.startswith(".") for part in path.relative_to(folder).parts) and not path.is_dir()
-    )
 
 
 def _pictures(files: Iterable[Path]) -> list[Path]:

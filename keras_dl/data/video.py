@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from keras_dl.data.folder import find_files
 from keras_dl.errors import UserError
 
 SUFFIXES = frozenset((".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv"))
@@ -42,13 +43,7 @@ class Video(NamedTuple):
 
 def find_videos(folder: Path) -> list[Path]:
     """Video files in a folder and below, by suffix, sorted; hidden files and folders are left out."""
-    return [
-        path
-        for path in sorted(folder.rglob("*"))
-        if path.suffix.lower() in SUFFIXES
-        and path.is_file()
-        and not any(part.startswith(".") for part in path.relative_to(folder).parts)
-    ]
+    return [path for path in find_files(folder) if path.suffix.lower() in SUFFIXES and path.is_file()]
 
 
 def read_video(path: Path) -> Video:

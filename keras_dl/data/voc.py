@@ -9,7 +9,7 @@ from xml.etree import ElementTree
 import numpy as np
 
 from keras_dl.data.box_set import Annotation
-from keras_dl.data.folder import SUFFIXES
+from keras_dl.data.folder import SUFFIXES, find_files
 from keras_dl.data.picture_index import PictureIndex, declared_parts, lost_claims, part_of_path
 from keras_dl.errors import UserError
 
@@ -18,8 +18,7 @@ _LISTS = {"trainval": "train", "train": "train", "val": "validation", "test": "t
 
 def find_voc(root: Path) -> list[Path]:
     """The XML files in a folder and below, sorted; hidden ones are left out."""
-    files = sorted(root.rglob("*.xml"))
-    return [file for file in files if not any(part.startswith(".") for part in file.relative_to(root).parts)]
+    return find_files(root, "*.xml")
 
 
 def read_voc(root: Path, files: Sequence[Path]) -> tuple[list[Annotation], list[tuple[str, str]], dict[str, Path]]:

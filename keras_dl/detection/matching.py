@@ -29,6 +29,11 @@ def objects(truth: dict[str, Any]) -> Any:
     return (truth["classes"] >= 0) & ~truth["ignore"]
 
 
+def ignored_boxes(truth: dict[str, Any]) -> Any:
+    """Which rows of the padded truth are neither objects nor background: `(batch, most)`, bool."""
+    return (truth["classes"] >= 0) & truth["ignore"]
+
+
 def at_places(array: Any, index: Any) -> Any:
     """`(batch, n, depth)` at `(batch, k)` to `(batch, k, depth)`."""
     batch, length = ops.shape(array)[:2]
@@ -66,7 +71,7 @@ def midpoint_cells(boxes: Any, rows: Any, columns: Any, stride: Any) -> tuple[An
 
 def covered_cells(truth: dict[str, Any], rows: Any, columns: Any, stride: Any) -> Any:
     """Cells that an ignored box touches: `(batch, rows, columns)`, bool. They are not background."""
-    boxes, ignored = truth["boxes"], (truth["classes"] >= 0) & truth["ignore"]
+    boxes, ignored = truth["boxes"], ignored_boxes(truth)
     y = ops.cast(ops.arange(rows), "float32") * stride
     x = ops.cast(ops.arange(columns), "float32") * stride
     in_rows = (boxes[..., 1:2] < y + stride) & (y < boxes[..., 3:4]) & ignored[..., None]
@@ -173,19 +178,20 @@ def match_iou(truth: dict[str, Any], anchors: Any, threshold: float) -> tuple[An
         For each anchor `(batch, n)`: the row of the truth (int32), whether it is matched, and whether it is
         background: neither matched, nor what an ignored box would be matched with, nor with half of its area in one.
     """
-    real, ignored = objects(truth), (truth["classes"] >= 0) & truth["ignore"]
+    real, ignored = objects(truth), ignored_boxes(truth)
     iou = pairwise_iou(truth["boxes"], anchors[None])
     overlap = ops.where(real[..., None], iou, -1.0)
     row, best = ops.argmax(overlap, axis=1), ops.max(overlap, axis=1)
     # (batch, most, n): the anchors that are some box's best. Where one is so for two boxes, the better fit has it.
-    favourite = ops.one_hot(ops.argmax(overlap, axis=2), anchors.shape[0], dtype="bool") & real[..., None]
+    best_of_box = ops.one_hot(ops.argmax(iou, axis=2), anchors.shape[0], dtype="bool")
+    favourite = best_of_box & real[..., None]
     forced = ops.where(favourite, overlap, -2.0)
     is_forced = ops.any(favourite, axis=1)
     row = ops.where(is_forced, ops.argmax(forced, axis=1), row)
     matched = is_forced | (best >= threshold)
     inside = intersection(truth["boxes"][:, :, None], anchors[None, None]) >= 0.5 * area(anchors)
-    alike = (iou >= threshold) | ops.one_hot(ops.argmax(iou, axis=2), anchors.shape[0], dtype="bool")
-    return ops.cast(row, "int32"), matched, ~matched & ~ops.any((inside | alike) & ignored[..., None], axis=1)
+    theirs = (inside | (iou >= threshold) | best_of_box) & ignored[..., None]
+    return ops.cast(row, "int32"), matched, ~matched & ~ops.any(theirs, axis=1)
 
 
 def _flat_places(index: Any, valid: Any, truth: dict[str, Any]) -> Places:

@@ -7,7 +7,7 @@ from keras import layers, ops
 
 from keras_dl.detection.boxes import area, clip
 from keras_dl.detection.detector import Detector
-from keras_dl.detection.matching import at_places, objects
+from keras_dl.detection.matching import at_places, ignored_boxes, objects
 from keras_dl.registry import register
 from keras_dl.vision.backbones import vector_backbone
 
@@ -42,7 +42,7 @@ class SingleObject(Detector):
         largest = ops.cast(largest, "int32")[:, None]
         box, number = at_places(truth["boxes"], largest)[:, 0], at_places(truth["classes"], largest)[:, 0]
         there = ops.cast(ops.any(real, axis=1), "float32")
-        only_ignored = (there == 0) & ops.any(truth["ignore"] & (truth["classes"] >= 0), axis=1)
+        only_ignored = (there == 0) & ops.any(ignored_boxes(truth), axis=1)
 
         presence = ops.binary_crossentropy(there, outputs[:, 0], from_logits=True)
         low, high = box[:, :2] / size, box[:, 2:] / size
