@@ -7,9 +7,12 @@ from keras import ops
 from test_matching import PADDING, truth
 
 from keras_dl.detection.single_object import SingleObject
+from keras_dl.detection.sliding_windows import SlidingWindows
 from keras_dl.detection.ssd import Ssd, default_sizes
 from keras_dl.detection.yolo_v1 import YoloV1
+from keras_dl.detection.yolo_v2 import YoloV2
 from keras_dl.detection.yolo_v3 import YoloV3
+from keras_dl.detection.yolo_v4 import YoloV4
 from keras_dl.detection.yolo_v5 import HeadBias, YoloV5
 
 
@@ -96,39 +99,119 @@ def test_ssd_default_boxes_are_the_papers():
     np.testing.assert_allclose(sizes[1][4], [60 * np.sqrt(3), 60 / np.sqrt(3)])
 
 
+def sigmoid(x):
+    return 1 / (1 + np.exp(-x))
+
+
+def plain_iou(a, b):
+    shared = max(0, min(a[2], b[2]) - max(a[0], b[0])) * max(0, min(a[3], b[3]) - max(a[1], b[1]))
+    return shared / ((a[2] - a[0]) * (a[3] - a[1]) + (b[2] - b[0]) * (b[3] - b[1]) - shared)
+
+
+def plain_ciou(a, b):
+    """Zheng et al. 2019, arXiv:1911.08287, equations 6 to 11."""
+    width, height = max(a[2], b[2]) - min(a[0], b[0]), max(a[3], b[3]) - min(a[1], b[1])
+    across, down = (a[0] + a[2] - b[0] - b[2]) / 2, (a[1] + a[3] - b[1] - b[3]) / 2
+    angles = [np.arctan((box[2] - box[0]) / (box[3] - box[1])) for box in (a, b)]
+    v = 4 / np.pi**2 * (angles[0] - angles[1]) ** 2
+    fit = plain_iou(a, b)
+    return fit - (across**2 + down**2) / (width**2 + height**2) - v**2 / (1 - fit + v)
+
+
+ROWS = [([34, 8, 50, 24], 1, False), ([2, 40, 46, 60], 0, False)]
+GRID_ANCHORS = (((16, 16), (40, 20)),)
+
+
+def two_boxes(kind, scale_xy=1.0):
+    """Four cells of two anchors; per place its six or more numbers, its decoded box and whose box it answers for.
+
+    The first box has its midpoint in row 0, column 1 and the first anchor's shape, the second in row 1, column 0 and
+    the second anchor's.
+    """
+    model = head_alone(kind, [(2, 2, 14)], 64, num_classes=2, anchors=GRID_ANCHORS, strides=(32,))
+    outputs = np.random.default_rng(0).normal(0, 0.5, (1, 2, 2, 14)).astype("float32")
+    places = []
+    for row, column, a in np.ndindex(2, 2, 2):
+        t = outputs[0, row, column, 7 * a : 7 * a + 7]
+        centre = ((sigmoid(t[:2]) - 0.5) * scale_xy + 0.5 + [column, row]) * 32
+        half = np.exp(t[2:4]) * GRID_ANCHORS[0][a] / 2
+        owner = {(0, 1, 0): 0, (1, 0, 1): 1}.get((row, column, a))
+        places.append((t, [*(centre - half), *(centre + half)], owner, np.array([column, row]), GRID_ANCHORS[0][a]))
+    return model, outputs, places
+
+
+def box_error(t, box, cell, anchor):
+    """Squared errors of the box's numbers, for a small box up to twice."""
+    size = np.subtract(box[2:], box[:2])
+    centre = (np.add(box[:2], box[2:]) / 2) / 32 - cell
+    error = ((sigmoid(t[:2]) - centre) ** 2).sum() + ((t[2:4] - np.log(size / anchor)) ** 2).sum()
+    return (2 - np.prod(size) / 64**2) * error
+
+
+def entropies(t, number):
+    return sum(-np.log(sigmoid(t[5 + c] if c == number else -t[5 + c])) for c in (0, 1))
+
+
+def test_yolo_v2_by_a_plain_loop():
+    model, outputs, places = two_boxes(YoloV2)
+    expected = 0.0
+    for t, decoded, owner, cell, anchor in places:
+        if owner is not None:
+            box, number, _ = ROWS[owner]
+            classes = np.exp(t[5:]) / np.exp(t[5:]).sum()
+            expected += box_error(t, box, cell, anchor) + 5 * (sigmoid(t[4]) - plain_iou(decoded, box)) ** 2
+            expected += ((classes - np.eye(2)[number]) ** 2).sum()
+        elif max(plain_iou(decoded, box) for box, *_ in ROWS) <= 0.6:
+            expected += sigmoid(t[4]) ** 2
+    np.testing.assert_allclose(loss_of(model, truth(*ROWS, PADDING), outputs), [expected], rtol=1e-5)
+
+
 def test_yolo_v3_by_a_plain_loop():
-    anchors = (((16, 16), (40, 20)),)
-    model = head_alone(YoloV3, [(2, 2, 14)], 64, num_classes=2, anchors=anchors, strides=(32,))
-    random = np.random.default_rng(0)
-    outputs = random.normal(0, 0.5, (1, 2, 2, 14)).astype("float32")
-    rows = [([34, 8, 50, 24], 1, False), ([2, 40, 46, 60], 0, False)]
-    matched = [(0, 1, 0), (1, 0, 1)]  # row, column, anchor
-    places = outputs.reshape(2, 2, 2, 7)
+    model, outputs, places = two_boxes(YoloV3)
+    expected = 0.0
+    for t, decoded, owner, cell, anchor in places:
+        if owner is not None:
+            box, number, _ = ROWS[owner]
+            expected += box_error(t, box, cell, anchor) - np.log(sigmoid(t[4])) + entropies(t, number)
+        elif max(plain_iou(decoded, box) for box, *_ in ROWS) <= 0.5:
+            expected += -np.log(sigmoid(-t[4]))
+    np.testing.assert_allclose(loss_of(model, truth(*ROWS, PADDING), outputs), [expected], rtol=1e-5)
 
-    def sigmoid(x):
-        return 1 / (1 + np.exp(-x))
 
-    expected, seen = 0.0, set()
-    for (box, number, _), (row, column, a) in zip(rows, matched, strict=True):
-        t = places[row, column, a]
-        centre = (np.add(box[:2], box[2:]) / 2) / 32 - [column, row]
-        size = np.log(np.subtract(box[2:], box[:2]) / anchors[0][a])
-        weight = 2 - np.prod(np.subtract(box[2:], box[:2])) / 64**2
-        expected += weight * (((sigmoid(t[:2]) - centre) ** 2).sum() + ((t[2:4] - size) ** 2).sum())
-        expected += -np.log(sigmoid(t[4]))
-        expected += sum(-np.log(sigmoid(t[5 + c] if c == number else -t[5 + c])) for c in (0, 1))
-        seen.add((row, column, a))
-    decoded = np.array(model.decode(ops.convert_to_tensor(outputs))[0][0])
-    for i, (row, column, a) in enumerate(np.ndindex(2, 2, 2)):
-        x1, y1, x2, y2 = decoded[i]
-        best = 0.0
-        for box, _, _ in rows:
-            shared = max(0, min(x2, box[2]) - max(x1, box[0])) * max(0, min(y2, box[3]) - max(y1, box[1]))
-            union = (x2 - x1) * (y2 - y1) + (box[2] - box[0]) * (box[3] - box[1]) - shared
-            best = max(best, shared / union)
-        if (row, column, a) not in seen and best <= 0.5:
-            expected += -np.log(sigmoid(-places[row, column, a, 4]))
-    np.testing.assert_allclose(loss_of(model, truth(*rows, PADDING), outputs), [expected], rtol=1e-5)
+def test_yolo_v4_by_a_plain_loop():
+    model, outputs, places = two_boxes(YoloV4, scale_xy=1.2)
+    # Of 20 times 44 pixels the second box is like the first anchor to 256 / 880 too, which is above 0.213; the first
+    # box is like the second anchor to 256 / 800.
+    others = {(1, 0): 0, (0, 1): 1}
+    expected = 0.0
+    for i, (t, decoded, owner, cell, _) in enumerate(places):
+        owner = others.get(tuple(cell)) if owner is None else owner
+        if owner is not None:
+            box, number, _ = ROWS[owner]
+            expected += 1 - plain_ciou(decoded, box) - np.log(sigmoid(t[4])) + entropies(t, number)
+        elif max(plain_iou(decoded, box) for box, *_ in ROWS) <= 0.7:
+            expected += -np.log(sigmoid(-t[4]))
+        np.testing.assert_allclose(model.decode(ops.convert_to_tensor(outputs))[0][0, i], decoded, rtol=1e-4)
+    np.testing.assert_allclose(loss_of(model, truth(*ROWS, PADDING), outputs), [expected], rtol=1e-5)
+
+
+def test_sliding_windows_by_hand():
+    """Four windows of 32 pixels, 16 apart: the first on the object; the last, later, on one that is ignored."""
+    model = head_alone(SlidingWindows, [(2, 2, 7)], 48, num_classes=2, window=32, stride=16)
+    outputs = np.random.default_rng(0).normal(0, 1, (1, 2, 2, 7)).astype("float32")
+    there = truth(([4, 0, 32, 32], 1, False), PADDING)  # IoU with the first window 28 / 32, with its right 16 / 44
+    log_p = outputs[0, ..., 4:] - np.log(np.exp(outputs[0, ..., 4:]).sum(axis=-1, keepdims=True))
+    edges = ((outputs[0, 0, 0, :4] - [4 / 32, 0, 0, 0]) ** 2).sum()
+    entropy = -log_p[0, 0, 2] - log_p[0, 1, 0] - log_p[1, 0, 0] - log_p[1, 1, 0]
+    np.testing.assert_allclose(loss_of(model, there, outputs), [edges + entropy / 4], rtol=1e-5)
+
+    ignored = truth(([4, 0, 32, 32], 1, False), ([20, 20, 48, 48], 0, True))
+    entropy += log_p[1, 1, 0]
+    np.testing.assert_allclose(loss_of(model, ignored, outputs), [edges + entropy / 3], rtol=1e-5)
+
+    boxes, scores = model.decode(ops.convert_to_tensor(outputs))
+    np.testing.assert_allclose(boxes[0, 1], np.array([16, 0, 48, 32]) + 32 * outputs[0, 0, 1, :4], rtol=1e-5)
+    np.testing.assert_allclose(scores[0, 3], np.exp(log_p[1, 1, 1:]), rtol=1e-5)
 
 
 def test_yolo_v5_is_lowest_at_the_truth():

@@ -119,7 +119,10 @@ def test_bad_arguments_are_refused(name, arguments, message):
         ("yolo_v3_tiny", [(26, 26, 255), (13, 13, 255)]),
         ("yolo_v4", [(76, 76, 255), (38, 38, 255), (19, 19, 255)]),
         ("yolo_v5n", [(80, 80, 255), (40, 40, 255), (20, 20, 255)]),
+        ("yolo_v5s", [(80, 80, 255), (40, 40, 255), (20, 20, 255)]),
         ("ssd300", [(8732, 25)]),
+        ("overfeat_detector", [(None, None, 25)]),
+        ("single_object_localizer", [(25,)]),
     ],
 )
 def test_heads_have_the_papers_shapes(name, shapes):
