@@ -25,6 +25,7 @@ APPLICATION = "face_gan"
 HELD_BACK = 0.1
 FEW = 2000  # pictures up to which the discriminator would learn them by heart, if it saw them as they are
 SHOWN = 64
+MEASURED = 500  # samples at least that a distance is taken of: it falls with their number
 COMPARED = 5000  # pictures learned from among which the nearest one to a sample is looked for
 
 
@@ -93,7 +94,7 @@ class Evaluate(cli.Options):
     data: str | None = None
     """Pictures to compare with. By default those that the run held back."""
     count: int | None = None
-    """How many to generate. By default as many as there are pictures to compare with."""
+    """How many to generate. By default as many as there are pictures to compare with, and 500 at least."""
     features: Literal["builtin", "inception_v3"] | None = None
     """The net whose features are compared. By default the run's."""
 
@@ -381,7 +382,7 @@ def fit_gan(
         return models[0]
 
     def validate(model: Adversarial) -> dict[str, float]:
-        made = make_faces(model, max(SHOWN, len(held)), seed=options.seed, class_names=learned.class_names)
+        made = make_faces(model, max(MEASURED, len(held)), seed=options.seed, class_names=learned.class_names)
         if strategy is None or is_chief(strategy):
             step = int(np.asarray(model.generator_optimizer.iterations.numpy()))
             title = f"Samples after {step:,} steps"
@@ -438,7 +439,7 @@ def evaluate_and_draw(
     channels = model.generator.output_shape[-1]
     real = pixels_of(compared, options, channels)
     known = pixels_of(learned.subset(range(min(COMPARED, len(learned)))), options, channels)
-    made = make_faces(model, count or max(SHOWN, len(real)), options.seed + 1, learned.class_names)
+    made = make_faces(model, count or max(MEASURED, len(real)), options.seed + 1, learned.class_names)
     index, distances = metrics.nearest(made[:SHOWN], known)
     usual = float(np.median(metrics.nearest(real, known)[1]))
     values = {"pictures": len(real), "samples": len(made), **metrics.sample_metrics(net(real), net(made))}
