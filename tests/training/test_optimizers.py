@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from keras_dl.errors import UserError
+from keras_dl.training.muon import ConvMuon
 from keras_dl.training.optimizers import OPTIMIZERS, make_optimizer, scale_updates
 
 RNG = np.random.default_rng(0)
@@ -116,3 +117,25 @@ def test_scaled_updates_are_those_of_a_smaller_learning_rate(name):
 def test_unknown_optimizer_is_named():
     with pytest.raises(UserError, match="--optimizer adamm: choose from sgd"):
         make_optimizer("adamm", 0.1)
+
+
+def test_conv_muon_orthogonalises_the_momentum_of_kernels():
+    """Two steps by hand: the momentum's matrix keeps its singular vectors, and its values come near 1."""
+    optimizer = ConvMuon(0.1, weight_decay=None, adam_weight_decay=None, exclude_layers=["last"])
+    start, bias = RNG.normal(size=(3, 3, 4, 5)).astype("float32"), np.zeros(5, "float32")
+    kernels = [keras.Variable(start, name=name) for name in ("kernel", "last_kernel")]
+    adam, alone = keras.optimizers.Adam(0.1), [keras.Variable(start), keras.Variable(bias)]
+    offset, momentum, weights = keras.Variable(bias), 0.0, start.reshape(36, 5)
+    for _ in range(2):
+        gradients = [RNG.normal(size=value.shape).astype("float32") for value in (start, start, bias)]
+        optimizer.apply([keras.ops.convert_to_tensor(g) for g in gradients], [*kernels, offset])
+        adam.apply([keras.ops.convert_to_tensor(g) for g in gradients[1:]], alone)
+        momentum = 0.95 * momentum + gradients[0].reshape(36, 5)
+        left, _, right = np.linalg.svd(gradients[0].reshape(36, 5) + 0.95 * momentum, full_matrices=False)
+        step = (weights - kernels[0].numpy().reshape(36, 5)) / (0.1 * 0.2 * np.sqrt(36))
+        values = left.T @ step @ right.T
+        np.testing.assert_allclose(values, np.diag(np.diag(values)), atol=0.02)
+        assert np.diag(values).min() > 0.6 and np.diag(values).max() < 1.3
+        weights = kernels[0].numpy().reshape(36, 5)
+    for ours, theirs in zip((kernels[1], offset), alone, strict=True):
+        np.testing.assert_allclose(ours.numpy(), theirs.numpy(), atol=1e-5)
