@@ -107,7 +107,7 @@ class Train(Look, cli.TrainingOptions):
     image_size: int = 256
     """Pixels a side of the photos in training."""
     crop: int = 128
-    """Pixels a side of the part of a photo that a step looks at: more, smaller steps learn faster."""
+    """Pixels a side of the part of a photo that a step looks at, at most: many small steps learn fastest."""
     batch_size: int = 1
     """Photos per step, over all replicas."""
     epochs: int = 150
@@ -456,8 +456,9 @@ def train(options: Train) -> None:
     """Trains a network that paints any photo in one style, in one pass."""
     check_look(options)
     cli.check_positive(options, "image_size", "crop", "batch_size", "epochs", "learning_rate", "width")
-    if not SMALLEST_WORKED <= options.crop <= options.image_size:
-        raise UserError(f"--crop {options.crop}: give {SMALLEST_WORKED} to --image-size, {options.image_size}")
+    for flag, side in (("image-size", options.image_size), ("crop", options.crop)):
+        if side < SMALLEST_WORKED:
+            raise UserError(f"--{flag} {side}: a picture is worked on at {SMALLEST_WORKED} pixels a side and more")
     from keras_dl import training
     from keras_dl.training.replicas import is_chief, worker_count
 
@@ -529,7 +530,8 @@ def fit_network(
         return model
 
     def part(step: tf.Tensor, rows: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-        shape = (options.batch_size, options.crop, options.crop, 3)
+        side = min(options.crop, options.image_size)
+        shape = (options.batch_size, side, side, 3)
         return tf.image.stateless_random_crop(rows[0], shape, (options.seed, step)), rows[1]
 
     def stream(start_step: int) -> tf.data.Dataset:
