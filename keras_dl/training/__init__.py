@@ -1,6 +1,16 @@
 """Training for all applications: one loop under every strategy, exact resume."""
 
+import keras
+
+from keras_dl.errors import UserError
+
+if keras.backend.backend() != "tensorflow":
+    raise UserError(
+        f"training needs Keras' TensorFlow backend, not {keras.backend.backend()}: set KERAS_BACKEND=tensorflow"
+    )
+
 from keras_dl.training.fit import fit, load_model, save_model
+from keras_dl.training.loop import Diverged
 from keras_dl.training.optimizers import OPTIMIZERS, make_optimizer, scale_updates
 from keras_dl.training.records import Interrupted
 from keras_dl.training.schedules import SCHEDULES, make_schedule
@@ -14,6 +24,7 @@ __all__ = [
     "STRATEGIES",
     "SWATS",
     "WAYS",
+    "Diverged",
     "Interrupted",
     "fit",
     "load_model",

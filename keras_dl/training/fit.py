@@ -43,6 +43,8 @@ def fit(
     save_steps: int | None = None,
     save_seconds: float = 300.0,
     tensorboard: bool = False,
+    go_on: str | None = None,
+    mend: str = "lower --learning-rate, or set --clip-norm",
 ) -> keras.Model:
     """Trains a model; the same call serves one device, several GPUs and several machines.
 
@@ -79,13 +81,17 @@ def fit(
         save_seconds: ... after so many seconds, and at the end of an epoch, unless the checkpoint before is less than
             ten seconds old and the run goes on. A run that has ended keeps its last checkpoint alone.
         tensorboard: write TensorBoard logs of each epoch.
+        go_on: the flags that a stopped run goes on with, for the message that says so; by default those of `run`,
+            empty if it can't go on.
+        mend: what to do about a loss that is not finite, for that message.
 
     Returns:
         The trained model, with the best weights if it stops early, the averaged ones if its optimizer has
         `use_ema`, otherwise the last; saved without its optimizers as `model.keras`.
 
     Raises:
-        UserError: if the loss is not finite, a batch doesn't split evenly, there are fewer validation examples than
+        Diverged: (a UserError) if the loss is not finite.
+        UserError: if a batch doesn't split evenly, there are fewer validation examples than
             replicas, the folder holds another run, or a file can't be written.
         Interrupted: (a KeyboardInterrupt) after Ctrl-C or SIGTERM, once the checkpoint is saved.
     """
@@ -129,6 +135,8 @@ def fit(
         save_steps=save_steps,
         save_seconds=save_seconds,
         monitor=monitor if early_stopping is not None else None,
+        go_on=f"--run {run} --resume" if go_on is None else go_on,
+        mend=mend,
     )
     log = TensorBoardLog(run / "tensorboard") if tensorboard and loop.chief else None
     if loop.chief and saved:
@@ -149,6 +157,8 @@ def fit(
             loop.stop_if(stop)
         for callback in callbacks:
             callback.on_train_end()
+        (stop,) = loop.agree(signals.received)  # while a callback worked; a resume repeats what it did
+        loop.stop_if(stop)
         for optimizer in optimizers:
             inner = getattr(optimizer, "inner_optimizer", optimizer)
             optimizer.finalize_variable_values(inner._trainable_variables)

@@ -22,6 +22,10 @@ LOOK_STEPS = 10
 EPOCH_SAVE_SECONDS = 10.0
 
 
+class Diverged(UserError):
+    """A training whose loss is no longer a finite number."""
+
+
 def compiled(model: keras.Model, strategy: tf.distribute.Strategy, method: Callable[[Any], Any]) -> Callable:
     """A compiled function that runs the model's `train_step` or `test_step` on every replica."""
     if model.jit_compile and strategy.num_replicas_in_sync == 1:
@@ -49,6 +53,8 @@ class Loop:
         save_steps: checkpoint after so many steps; None for by time alone.
         save_seconds: checkpoint after so many seconds.
         monitor: the metric that early stopping watches, or None.
+        go_on: the flags that a stopped run goes on with; empty if it can't.
+        mend: what to do about a loss that is not finite.
     """
 
     model: keras.Model
@@ -62,6 +68,8 @@ class Loop:
     save_steps: int | None
     save_seconds: float
     monitor: str | None
+    go_on: str
+    mend: str
 
     def __post_init__(self) -> None:
         self.chief = is_chief(self.strategy)
@@ -184,17 +192,16 @@ class Loop:
     def stop_if(self, stop: bool) -> None:
         """Ends the run, and says how to go on."""
         if stop:
-            where = self.checkpoints.folder.parent
             line = f"stopped at step {self.state['step']} of {self.steps_per_epoch * self.epochs}"
             if self.chief:
-                print(f"\n{line}; go on with --run {where} --resume", file=sys.stderr, flush=True)
+                print(f"\n{line}" + (f"; go on with {self.go_on}" if self.go_on else ""), file=sys.stderr, flush=True)
             raise Interrupted(line)
 
     def _not_finite(self) -> None:
         scaled = any(hasattr(optimizer, "inner_optimizer") for optimizer in self.optimizers)
-        raise UserError(
-            f"the loss is no longer a finite number at step {self.state['step']}: lower --learning-rate, or set "
-            f"--clip-norm{', or leave out --mixed-precision' if scaled else ''}"
+        raise Diverged(
+            f"the loss is no longer a finite number at step {self.state['step']}: {self.mend}"
+            f"{', or leave out --mixed-precision' if scaled else ''}"
         )
 
     def _local(self, outputs: Any) -> Any:
