@@ -20,13 +20,15 @@ if TYPE_CHECKING:
 
     from keras_dl.data.image_set import ImageSet
     from keras_dl.generative.adversarial import Adversarial
+    from keras_dl.generative.feature_net import FeatureNet
 
 APPLICATION = "face_gan"
 HELD_BACK = 0.1
 FEW = 2000  # pictures up to which the discriminator would learn them by heart, if it saw them as they are
 SHOWN = 64
+STRIP = 16  # pictures in a row
 MEASURED = 500  # samples at least that a distance is taken of: it falls with their number
-COMPARED = 5000  # pictures learned from among which the nearest one to a sample is looked for
+COMPARED = 5000  # pictures, at most, that samples are compared with
 
 
 # Configuration
@@ -60,7 +62,7 @@ class Train(cli.TrainingOptions):
     steps: int | None = None
     """Steps of the generator. By default 3,000 for the built-in faces, otherwise 10,000."""
     every: int = 250
-    """Steps between two sample grids with their distance from real pictures."""
+    """About so many steps are between two sample grids with their distance from real pictures."""
     batch_size: int = 32
     """Pictures a step, over all replicas."""
     critic_steps: int | None = None
@@ -156,6 +158,13 @@ def read_data(options: Train, source: str | None = None) -> ImageSet:
     return images
 
 
+def some_of(images: ImageSet, seed: int) -> ImageSet:
+    """`COMPARED` of the pictures at most, chosen at random."""
+    import numpy as np
+
+    return images.subset(np.sort(np.random.default_rng(seed).permutation(len(images))[:COMPARED]))
+
+
 def pixels_of(images: ImageSet, options: Train, channels: int = 3) -> np.ndarray:
     """Pictures as the nets see them, float32 `(n, size, size, channels)` in [0, 255]."""
     from keras_dl.data.faces_stream import pixels_of
@@ -208,10 +217,13 @@ def settle(options: Train, count: int) -> Train:
     if augmentation == "auto":
         augmentation = "none" if builtin or count > FEW else "translation,cutout"
     learning_rate = options.learning_rate or (4e-4 if builtin else 2e-4)
+    steps = options.steps or (3000 if builtin else 10_000)
+    rounds = max(1, round(steps / options.every))
     settled = dataclasses.replace(
         options,
         size=options.size or (32 if builtin else 64),
-        steps=options.steps or (3000 if builtin else 10_000),
+        steps=steps // rounds * rounds,
+        every=steps // rounds,
         learning_rate=learning_rate,
         critic_steps=options.critic_steps or (5 if options.objective.startswith("wasserstein") else 1),
         discriminator_rate=options.discriminator_rate or learning_rate,
@@ -275,26 +287,28 @@ def inputs_of(model: Adversarial, latent: Any, class_ids: Any) -> Any:
     return {"latent": latent, "classes": class_ids} if isinstance(model.input, dict) else latent
 
 
-def make_faces(
-    model: Adversarial, count: int, seed: int, class_names: tuple[str, ...] = (), label: str | None = None
-) -> np.ndarray:
-    """Pictures float32 `(count, size, size, channels)` in [0, 255].
-
-    Raises:
-        UserError: for a label that the run has not learned.
-    """
+def make_faces(model: Adversarial, ids: np.ndarray, seed: int) -> np.ndarray:
+    """A picture for each class id `(n,)`, which an unconditional model ignores: float32 `(n, size, size, channels)` in
+    [0, 255]."""
     import numpy as np
     import tensorflow as tf
 
     from keras_dl.data.latent import latent_vectors
 
-    ids = class_ids(class_names, label, count)
     made = []
-    for start in range(0, count, 256):
-        numbers = tf.range(start, min(count, start + 256))
+    for start in range(0, len(ids), 256):
+        numbers = tf.range(start, min(len(ids), start + 256))
         latent = latent_vectors(tf.fill(tf.shape(numbers), seed), numbers, model.latent_dim)
         made.append(np.asarray(model(inputs_of(model, latent, ids[start : start + 256]), training=False)))
     return np.concatenate(made)
+
+
+def class_ids_like(images: ImageSet, count: int) -> np.ndarray:
+    """`count` classes, int32, mixed, in the shares that they have among the pictures."""
+    import numpy as np
+
+    ids = images.labels[np.arange(count) * len(images) // count]
+    return np.random.default_rng(0).permutation(ids).astype("int32")
 
 
 def class_ids(class_names: tuple[str, ...], label: str | None, count: int) -> np.ndarray:
@@ -322,6 +336,7 @@ def train(options: Train) -> None:
     cli.check_positive(options, "learning_rate", "discriminator_rate")
     from keras_dl import training
     from keras_dl.data.faces import hold_back
+    from keras_dl.generative.feature_net import FeatureNet
     from keras_dl.training.replicas import is_chief, worker_count
 
     strategy = training.make_strategy(options.strategy)
@@ -331,32 +346,51 @@ def train(options: Train) -> None:
     with contextlib.redirect_stdout(sys.stdout if chief else None):
         images = read_data(options)
         learned, held = hold_back(images, HELD_BACK, options.seed)
+        held = some_of(held, options.seed)
+        training.set_mixed_precision(False)
+        net = FeatureNet(options.features)
         if options.resume:
             run.check_fingerprint(options.run, images.names, images.source)
             folder = options.run
         else:
             options = settle(options, len(images))
+            replicas = strategy.num_replicas_in_sync
+            if options.batch_size % replicas:
+                raise UserError(f"--batch-size {options.batch_size} does not split evenly over {replicas} replicas")
             folder = run.new_run(APPLICATION, options.run) if chief else options.run
             if chief:
                 run.save_config(folder, options)
                 run.save_fingerprint(folder, images.names)
                 if images.class_names:
                     run.write_text(folder / "labels.txt", "\n".join(images.class_names) + "\n")
-        fit_gan(options, learned, held, folder, strategy)
+        fit_gan(options, learned, held, net, folder, strategy)
     if not chief:
         return
     model, _ = load_gan(folder)
-    metrics = evaluate_and_draw(model, options, learned, held, folder, folder / "plots")
-    run.write_json(folder / "metrics.json", {"held_back": metrics})
+    metrics = evaluate_and_draw(model, options, learned, held, net, folder, folder / "plots")
+    run.write_json(folder / "metrics.json", run.read_metrics(folder) | {"held_back": metrics})
     print(f"run: {folder}\npictures: {folder / 'plots'}")
     if options.export:
         print(f"export: {export_gan(folder, Path('saved_models'))}")
 
 
 def fit_gan(
-    options: Train, learned: ImageSet, held: ImageSet, folder: Path, strategy: tf.distribute.Strategy | None = None
+    options: Train,
+    learned: ImageSet,
+    held: ImageSet,
+    net: FeatureNet,
+    folder: Path,
+    strategy: tf.distribute.Strategy | None = None,
 ) -> keras.Model:
     """Trains the nets that settled options describe; the run folder gets history, model and sample grids.
+
+    Args:
+        options: from `settle`.
+        learned: pictures to learn from.
+        held: pictures to compare with after each epoch.
+        net: whose features are compared.
+        folder: the run folder.
+        strategy: by default one device.
 
     Raises:
         UserError: if the training collapses or diverges; `model.keras` then has the last good weights.
@@ -365,14 +399,11 @@ def fit_gan(
     import numpy as np
 
     from keras_dl import plots, training
-    from keras_dl.generative.feature_net import FeatureNet
     from keras_dl.generative.metrics import frechet_inception_distance
     from keras_dl.generative.watch import StabilityWatch, Unstable
     from keras_dl.training.replicas import is_chief
 
     keras.utils.set_random_seed(options.seed)
-    training.set_mixed_precision(False)
-    net = FeatureNet(options.features)
     real = net.features(pixels_of(held, options))
     channels = count_channels(learned, options)
     training.set_mixed_precision(options.mixed_precision)
@@ -380,40 +411,43 @@ def fit_gan(
 
     def build() -> keras.Model:
         models.append(create_gan(options, channels, len(learned.class_names)))
-        print(f"{models[0].count_params():,} parameters; {options.objective}; distances over {net.description}")
+        size = f"{models[0].count_params():,} parameters, {options.steps:,} steps"
+        print(f"{size}; {options.objective}; distances over {net.description}")
         return models[0]
 
     def validate(model: Adversarial) -> dict[str, float]:
-        made = make_faces(model, max(MEASURED, len(held)), seed=options.seed, class_names=learned.class_names)
+        made = make_faces(model, class_ids_like(held, max(MEASURED, len(held))), options.seed)
         if strategy is None or is_chief(strategy):
             step = int(np.asarray(model.generator_optimizer.iterations.numpy()))
             title = f"Samples after {step:,} steps"
             plots.sample_grid(made[:SHOWN], title, path=folder / "plots" / "progress" / f"step-{step:06}.png")
         return {"fid": frechet_inception_distance(real, net.features(made))}
 
-    every = min(options.every, options.steps)
+    watch = StabilityWatch()
     try:
         return training.fit(
             build,
             lambda start: game_stream(learned, options, channels, start),
             run=folder,
-            steps_per_epoch=every,
-            epochs=-(-options.steps // every),
+            steps_per_epoch=options.every,
+            epochs=options.steps // options.every,
             validation=validate,
             strategy=strategy,
             clip_norm=options.clip_norm,
             resume=options.resume,
-            callbacks=[StabilityWatch()],
+            mend="the nets run away from each other",
+            callbacks=[watch],
             tensorboard=options.tensorboard,
         )
-    except Unstable as error:
-        if not error.good_epoch:
-            raise UserError(f"{error}; lower --learning-rate, or choose another --objective") from error
-        training.save_model(models[0], folder / "model.keras")
-        raise UserError(
-            f"{error}; {folder / 'model.keras'} is as after {error.good_epoch * every:,} steps; lower --learning-rate, "
-            "or choose --objective wasserstein_gp or --normalization spectral"
-        ) from error
+    except (Unstable, training.Diverged) as error:
+        mend = "lower --learning-rate, or choose --objective wasserstein_gp or --normalization spectral"
+        if not watch.good_epoch:
+            raise UserError(f"{error}; {mend}") from error
+        watch.restore()
+        if strategy is None or is_chief(strategy):
+            training.save_model(models[0], folder / "model.keras")
+        steps = watch.good_epoch * options.every
+        raise UserError(f"{error}; {folder / 'model.keras'} is as after {steps:,} steps; {mend}") from error
 
 
 # Evaluate
@@ -424,30 +458,34 @@ def evaluate_and_draw(
     options: Train,
     learned: ImageSet,
     compared: ImageSet,
+    net: FeatureNet,
     folder: Path,
     pictures: Path,
     count: int | None = None,
-    features: str | None = None,
 ) -> dict[str, float]:
     """Prints how near the samples are to real pictures, and writes the pictures of a run."""
     import numpy as np
 
-    from keras_dl import plots, training
+    from keras_dl import plots
     from keras_dl.generative import metrics
-    from keras_dl.generative.feature_net import FeatureNet
 
-    training.set_mixed_precision(False)
-    net = FeatureNet(features or options.features)
     channels = model.generator.output_shape[-1]
     real = pixels_of(compared, options, channels)
-    known = pixels_of(learned.subset(range(min(COMPARED, len(learned)))), options, channels)
-    made = make_faces(model, count or max(MEASURED, len(real)), options.seed + 1, learned.class_names)
+    some = some_of(learned, options.seed)
+    known = pixels_of(some, options, channels)
+    if options.mirror:  # a copy of what was learned mirrored is a copy
+        known = np.concatenate([known, known[:, :, ::-1]])
+    classes = compared if compared.class_names else learned
+    made = make_faces(model, class_ids_like(classes, count or max(MEASURED, len(real))), options.seed + 1)
     index, distances = metrics.nearest(made[:SHOWN], known)
     usual = float(np.median(metrics.nearest(real, known)[1]))
     values = {"pictures": len(real), "samples": len(made), **metrics.sample_metrics(net(real), net(made))}
     if usual:  # real pictures that are copies of training ones set no measure
         values["nearest_training_picture"] = float(np.median(distances)) / usual
-    print(f"against {len(real):,} pictures that were held back, over {net.description}:")
+    print(
+        f"against {len(real):,} pictures that were not learned from, over {net.description}; copies are sought among "
+        f"{len(some):,} of the {len(learned):,} learned from:"
+    )
     for name, value in values.items():
         print(f"  {name:<26}{value:.4f}" if isinstance(value, float) else f"  {name:<26}{value:,}")
     plots.sample_grid(made[:SHOWN], path=pictures / "samples.png")
@@ -460,7 +498,9 @@ def evaluate_and_draw(
 def evaluate(options: Evaluate) -> None:
     """Measures how near a run's samples are to real pictures."""
     cli.check_positive(options, "count")
+    from keras_dl import training
     from keras_dl.data.faces import hold_back
+    from keras_dl.generative.feature_net import FeatureNet
 
     folder = run.find_run(APPLICATION, options.run)
     print(f"run: {folder}")
@@ -471,11 +511,14 @@ def evaluate(options: Evaluate) -> None:
     learned, compared = hold_back(images, HELD_BACK, trained.seed)
     pictures = folder / "plots"
     if options.data is not None:
+        if trained.boxes:
+            print(f"the run learned the faces in --boxes {trained.boxes}; of these pictures the middle is taken")
         compared = read_data(dataclasses.replace(trained, conditional=False), options.data)
-        pictures /= Path(options.data).name
-    values = evaluate_and_draw(
-        model, trained, learned, compared, folder, pictures, count=options.count, features=options.features
-    )
+        pictures /= Path(options.data).resolve().name
+    compared = some_of(compared, trained.seed)
+    training.set_mixed_precision(False)
+    net = FeatureNet(options.features or trained.features)
+    values = evaluate_and_draw(model, trained, learned, compared, net, folder, pictures, options.count)
     run.write_json(folder / "metrics.json", run.read_metrics(folder) | {options.data or "held_back": values})
     print(f"pictures: {pictures}")
 
@@ -507,8 +550,9 @@ def generate(options: Generate) -> None:
     folder = run.find_run(APPLICATION, options.run)
     print(f"run: {folder}")
     model, names = load_gan(folder)
-    made = make_faces(model, options.count, options.seed, names, options.label)
-    output = options.output or folder / "generated" / f"seed-{options.seed}"
+    made = make_faces(model, class_ids(names, options.label, options.count), options.seed)
+    name = f"seed-{options.seed}" + (f"-{options.label}" if options.label else "")
+    output = options.output or folder / "generated" / name
     for i, picture in enumerate(made):
         write_picture(output / f"{i:05}.png", picture)
     title = f"Seed {options.seed}" + (f", {options.label}" if options.label else "")
@@ -534,7 +578,8 @@ def interpolate(options: Interpolate) -> None:
     ids = class_ids(names, options.label or (names[0] if names else None), options.frames)
     made = np.asarray(model(inputs_of(model, between, ids), training=False))
     path = folder / "plots" / f"interpolation-{options.first}-{options.last}.png"
-    plots.interpolation_strip(made, f"From seed {options.first} to {options.last}", path=path)
+    strip = made[np.linspace(0, len(made) - 1, min(len(made), STRIP)).round().astype(int)]
+    plots.interpolation_strip(strip, f"From seed {options.first} to {options.last}", path=path)
     frames = [Image.fromarray(as_picture(picture)).resize((256, 256)) for picture in (*made, *made[-2:0:-1])]
     buffer = io.BytesIO()
     frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:], duration=120, loop=0)
@@ -547,6 +592,8 @@ def project(options: Project) -> None:
     cli.check_positive(options, "steps")
     if options.image is None:
         raise UserError("no picture given; name one with --image")
+    if not options.image.is_file():
+        raise UserError(f"{options.image} is no file; --image takes one picture")
     import numpy as np
 
     from keras_dl import plots
@@ -557,7 +604,7 @@ def project(options: Project) -> None:
     print(f"run: {folder}")
     trained = run.load_config(folder, Train)
     model, names = load_gan(folder)
-    target = pixels_of(read_pictures([options.image], strict=True), trained, model.generator.output_shape[-1])
+    target = pixels_of(read_pictures([options.image]), trained, model.generator.output_shape[-1])
     ids = class_ids(names, options.label or (names[0] if names else None), STARTS)
     latent, found, distance = nearest_latent(
         lambda latent: model(inputs_of(model, latent, ids), training=False),
@@ -632,7 +679,7 @@ def export_gan(folder: Path, output: Path) -> Path:
         }
 
     def score(image_bytes: tf.Tensor, classes: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
-        pixels = decode_images(image_bytes, shape[:2])
+        pixels = decode_images(image_bytes, shape[:2], trained.crop)
         values = {"images": pixels if shape[-1] == 3 else tf.reduce_mean(pixels, -1, keepdims=True)}
         if classes is not None:
             values["classes"] = numbers(classes)

@@ -13,7 +13,8 @@ import sys
 import time
 from pathlib import Path
 
-TRIAL = 60  # steps to measure by
+TRIAL = 100  # steps to measure by
+ROUNDS = 10  # sample grids of a run
 
 
 def train(run, data, objective, size, steps, every, extra):
@@ -21,9 +22,12 @@ def train(run, data, objective, size, steps, every, extra):
     command += ["--size", str(size), "--steps", str(steps), "--every", str(every), "--run", str(run), *extra]
     start = time.monotonic()
     done = subprocess.run(command, capture_output=True, text=True)
-    if done.returncode:
+    seconds = time.monotonic() - start
+    if done.returncode and steps > TRIAL:  # a collapse is a result
         print(f"{run}: {done.stderr.splitlines()[-1]}", file=sys.stderr)
-    return time.monotonic() - start
+    elif done.returncode:
+        raise SystemExit(f"{run}: {done.stderr.splitlines()[-1]}")
+    return seconds
 
 
 def main():
@@ -38,13 +42,14 @@ def main():
     for objective in options.objectives:
         short, long = (
             train(options.output / f"{objective}-trial-{n}", options.faces, objective, options.size, n, n, extra)
-            for n in (TRIAL // 3, TRIAL)
+            for n in (TRIAL // 4, TRIAL)
         )
         # Steps of tiny nets drown in how much two starts differ.
-        a_step = max(1e-3, (long - short) / (TRIAL - TRIAL // 3))
-        steps = max(TRIAL, int((60 * options.minutes - short) / a_step))
+        a_step = max(1e-3, (long - short) / (TRIAL - TRIAL // 4))
+        every = max(1, int((60 * options.minutes - short) / a_step / ROUNDS))
+        steps = ROUNDS * every
         run = options.output / objective
-        seconds = train(run, options.faces, objective, options.size, steps, max(1, steps // 10), extra)
+        seconds = train(run, options.faces, objective, options.size, steps, every, extra)
         found = json.loads((run / "metrics.json").read_text())["held_back"] if (run / "metrics.json").exists() else {}
         cells = [
             f"{found[key]:.4g}" if key in found else "stopped" for key in ("fid", "kid", "nearest_training_picture")

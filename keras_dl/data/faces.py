@@ -9,9 +9,11 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from keras_dl.data.check import checked_image_set
+from keras_dl.data.convert import to_rgb
 from keras_dl.data.folder import read_pictures
 from keras_dl.data.image_set import ImageSet
 from keras_dl.data.images import BUILTIN, read_images
+from keras_dl.data.progress import Progress
 from keras_dl.data.tfds import read_tfds
 from keras_dl.errors import UserError
 
@@ -36,7 +38,7 @@ def read_faces(source: str, *, labels: bool = False, strict: bool = False, boxes
     elif source.startswith("tfds:"):
         images = read_tfds(source.removeprefix("tfds:"), strict, labels)
     elif labels or not Path(source).is_dir() or any(Path(source).glob("*.tfrecord*")):
-        images = read_images(source, strict=strict)
+        images = read_images(source, strict=strict, labels=labels)
     else:
         images = dataclasses.replace(read_pictures([Path(source)], strict), source=source)
     if boxes is not None:
@@ -55,42 +57,50 @@ def crop_to_boxes(images: ImageSet, table: Path) -> ImageSet:
     Args:
         images: pictures in files.
         table: a CSV with the columns `file` (relative to the table's folder), `x`, `y`, `width` and `height`, in pixels
-            of the upright picture from its top left corner. Pictures without a row are left out.
+            of the upright picture from its top left corner. A picture gives a face for each of its rows; those without
+            a row are left out.
 
     Raises:
-        UserError: for pictures that are no files, a table that can't be read, or a row without numbers.
+        UserError: for pictures that are no files, a table that can't be read, or a row that is no box.
     """
     if not all(isinstance(image, str) for image in images.images):
         raise UserError(f"{images.source}: boxes go with picture files in folders; leave out --boxes")
     places = _read_boxes(table)
-    chosen = [i for i, name in enumerate(images.names) if Path(name).resolve() in places]
-    cut = [_cut_out(images.images[i], places[Path(images.names[i]).resolve()]) for i in chosen]
-    missing = len(images) - len(chosen)
+    rows = [(i, box) for i, name in enumerate(images.names) for box in places.get(Path(name).resolve(), ())]
+    cut = []
+    with Progress("cutting out faces", len(rows)) as progress:
+        for i, box in rows:
+            cut.append(_cut_out(images.images[i], box))
+            progress.advance()
+    missing = len(images) - len({i for i, _ in rows})
     if missing:
         print(f"{missing:,} of {len(images):,} pictures have no row in {table}: left out")
-    return dataclasses.replace(images.subset(chosen), images=tuple(cut), common_size=None)
+    return dataclasses.replace(images.subset([i for i, _ in rows]), images=tuple(cut), common_size=None)
 
 
-def _read_boxes(table: Path) -> dict[Path, tuple[float, ...]]:
+def _read_boxes(table: Path) -> dict[Path, list[tuple[float, ...]]]:
     try:
         with table.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{table} can't be read ({error}); --boxes takes a CSV in UTF-8") from None
-    places = {}
+    places: dict[Path, list[tuple[float, ...]]] = {}
     for number, row in enumerate(rows, 2):
         try:
-            numbers = tuple(float(row[key]) for key in ("x", "y", "width", "height"))
-            places[(table.parent / row["file"]).resolve()] = numbers
+            box = tuple(float(row[key]) for key in ("x", "y", "width", "height"))
+            path = (table.parent / row["file"]).resolve()
         except (KeyError, TypeError, ValueError):
             raise UserError(f"{table} line {number}: give the columns file, x, y, width and height") from None
+        if not np.isfinite(box).all() or min(box[2:]) <= 0:
+            raise UserError(f"{table} line {number}: {box[2]:g}x{box[3]:g} at {box[0]:g}, {box[1]:g} is no box")
+        places.setdefault(path, []).append(box)
     return places
 
 
 def _cut_out(path: str, box: tuple[float, ...]) -> bytes:
     """The square around the box as PNG."""
     with Image.open(path) as opened:
-        image = ImageOps.exif_transpose(opened).convert("RGB")
+        image = to_rgb(ImageOps.exif_transpose(opened))
     x, y, width, height = box
     side = max(1, min(round(max(width, height)), *image.size))
     left = min(max(0, round(x + width / 2 - side / 2)), image.width - side)

@@ -191,8 +191,7 @@ class Adversarial(keras.Model):
         if self.objective.clip:
             self._clip()
         batch = self._complete(data)
-        # Every n-th row, so that each replica's share of a part is a share of the global part.
-        parts = [{key: value[i :: self.critic_steps] for key, value in batch.items()} for i in range(self.critic_steps)]
+        parts = [self._part(batch, i) for i in range(self.critic_steps)]
         for part in parts[:-1]:
             self.train_judges(self.play(part)[0], part["chances"])
         part = parts[-1]
@@ -211,10 +210,20 @@ class Adversarial(keras.Model):
         self._apply(tape, scaled, self.makers, self.generator_optimizer, "generator")
         if self.average:
             self._move_averages()
-        real, fake = (next(iter(side.values())) for side in self._of_judge(matches[0]))
-        self._track(generator_loss=sum(losses), diversity=_spread(fake) / (_spread(real) + 1e-7))
+        real, fake = self._of_judge(matches[0])
+        made = next(name for name, value in fake.items() if value.dtype.is_floating)  # and not the classes
+        self._track(generator_loss=sum(losses), diversity=_spread(fake[made]) / (_spread(real[made]) + 1e-7))
         self._track(**{f"{key}_loss": value for key, value in extra.items()})
         return {key: tracker.result() for key, tracker in self.trackers.items()}
+
+    def _part(self, batch: Mapping[str, Any], i: int) -> dict[str, Any]:
+        """Part i of a batch: every n-th row, so that each replica's share of a part is a share of the global part.
+
+        Where a batch has too few rows, some are taken again.
+        """
+        count = tf.shape(next(iter(batch.values())))[0]
+        rows = (i + self.critic_steps * tf.range(-(-count // self.critic_steps))) % count
+        return {key: tf.gather(value, rows) for key, value in batch.items()}
 
     def _complete(self, data: Any) -> dict[str, Any]:
         if not isinstance(data, Mapping):
@@ -256,7 +265,8 @@ class Adversarial(keras.Model):
                 first = 1 + i * CHANCES
                 side["images"] = augment(side["images"], chances[:, first : first + CHANCES], self.policy)
             if "images" in side and self.instance_noise:
-                noise = tf.random.stateless_normal(tf.shape(side["images"]), self._seed())
+                shape = tf.shape(side["images"]) * tf.stack([_replicas(), 1, 1, 1])
+                noise = own_part(tf.random.stateless_normal(shape, tf.cast(self.seeds.next(), "int64")))
                 side["images"] += noise * deviation
         return real, fake
 
@@ -306,9 +316,12 @@ class Adversarial(keras.Model):
     ) -> None:
         weights = self.weights_of(names)
         gradients = tape.gradient(loss, weights)
+        norm = tf.linalg.global_norm(gradients) * _replicas() / loss_scale(optimizer)
+        # A loss scale finds its limit by overflowing now and then; the optimizer leaves out such a step.
+        counted = tf.math.is_finite(norm) if hasattr(optimizer, "inner_optimizer") else True
         optimizer.apply_gradients(zip(gradients, weights, strict=True))
-        factor = loss_scale(optimizer) / _replicas()
-        self._track(**{f"{side}_gradient": tf.linalg.global_norm(gradients) / factor})
+        norm = tf.where(counted, norm, 0.0)
+        self.trackers[f"{side}_gradient"].update_state(norm, sample_weight=tf.cast(counted, "float32"))
 
     def _clip(self) -> None:
         limit = self.objective.clip

@@ -1,5 +1,6 @@
 """Conditional adversarial nets: Mirza & Osindero 2014, arXiv:1411.1784; Miyato & Koyama 2018, arXiv:1802.05637."""
 
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -24,9 +25,19 @@ def check_conditioning(conditioning: str) -> None:
         raise UserError(f"conditioning is {' or '.join(CONDITIONINGS)}; got {conditioning!r}")
 
 
-def project(scores: Any, features: Any, classes: Any, num_classes: int) -> Any:
-    """Adds to each score how the features go with the class: an inner product with its embedding (Miyato 2018)."""
-    vector = layers.Embedding(num_classes, features.shape[-1], dtype="float32", name="class_projection")(classes)
+def project(
+    scores: Any,
+    features: Any,
+    classes: Any,
+    num_classes: int,
+    wrap: Callable[[keras.layers.Layer], keras.layers.Layer] | None = None,
+) -> Any:
+    """Adds to each score how the features go with the class: an inner product with its embedding (Miyato 2018).
+
+    `wrap` may normalise the embedding.
+    """
+    layer = layers.Embedding(num_classes, features.shape[-1], dtype="float32", name="class_projection")
+    vector = (wrap(layer) if wrap else layer)(classes)
     return scores + ops.sum(vector * ops.cast(features, "float32"), axis=-1, keepdims=True)
 
 

@@ -25,6 +25,11 @@ def batch_norm(x: Any, name: str) -> Any:
     return layers.BatchNormalization(momentum=0.9, epsilon=1e-5, gamma_initializer=gamma, name=f"{name}_bn")(x)
 
 
+def spectral(layer: keras.layers.Layer) -> keras.layers.Layer:
+    """The layer with its largest singular value brought to 1 (Miyato et al. 2018, arXiv:1802.05957)."""
+    return layers.SpectralNormalization(layer, dtype=layer.dtype_policy, name=f"{layer.name}_sn")
+
+
 def up(x: Any, filters: int, name: str) -> Any:
     """Twice the side."""
     x = layers.Conv2DTranspose(
@@ -40,7 +45,7 @@ def down(x: Any, filters: int, normalization: str, name: str) -> Any:
         filters, 5, 2, padding="same", use_bias=bias, kernel_initializer=initializer(), name=name
     )
     if normalization == "spectral":
-        convolution = layers.SpectralNormalization(convolution, name=f"{name}_sn")
+        convolution = spectral(convolution)
     x = convolution(x)
     if normalization == "batch":
         x = batch_norm(x, name)
@@ -82,12 +87,13 @@ def convolutional_discriminator(
         plain = "none" if i == 1 and normalization != "spectral" else normalization
         x = down(x, filters, plain, f"discriminator_down{i}")
     features = layers.Flatten(name="discriminator_flatten")(x)
-    scores = score(features)
+    wrap = spectral if normalization == "spectral" else None
+    scores = score(features, wrap)
     if not num_classes:
         return keras.Model(images, scores, name="discriminator")
     classes = class_input()
     pooled = layers.GlobalAveragePooling2D(name="discriminator_pool")(x)
-    scores = project(scores, pooled, classes, num_classes)
+    scores = project(scores, pooled, classes, num_classes, wrap)
     return keras.Model({"images": images, "classes": classes}, scores, name="discriminator")
 
 

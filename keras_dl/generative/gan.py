@@ -1,6 +1,7 @@
 """Generative adversarial nets of dense layers: Goodfellow et al. 2014, arXiv:1406.2661."""
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import keras
@@ -31,9 +32,10 @@ def picture(x: Any, image_shape: tuple[int, int, int], name: str = "generator") 
     return layers.Rescaling(255, dtype="float32", name=name)(x)
 
 
-def score(x: Any) -> Any:
-    """One number per example, before any activation."""
-    return layers.Dense(1, dtype="float32", name="score")(x)
+def score(x: Any, wrap: Callable[[keras.layers.Layer], keras.layers.Layer] | None = None) -> Any:
+    """One number per example, before any activation; `wrap` may normalise the layer."""
+    layer = layers.Dense(1, dtype="float32", name="score")
+    return (wrap(layer) if wrap else layer)(x)
 
 
 def dense_generator(latent_dim: int, image_shape: tuple[int, int, int], units: int) -> keras.Model:

@@ -4,6 +4,8 @@ import numpy as np
 
 from keras_dl.errors import UserError
 
+BLOCK = 256  # samples that are compared with all references at once
+
 
 def gaussian_of(features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Mean and covariance (divided by n - 1) of features `(samples, n)`, float64.
@@ -94,13 +96,16 @@ def sample_metrics(real: tuple[np.ndarray, np.ndarray], made: tuple[np.ndarray, 
         made: those of generated ones.
 
     Returns:
-        `fid`, `kid`, `inception_score` and `inception_score_of_real`.
+        `fid`, `kid`, `inception_score` and `inception_score_of_real`; these two of equally many pictures, since the
+        score rises with their number.
     """
+    count = min(len(real[1]), len(made[1]))
+    splits = 10 if count >= 1000 else 1
     return {
         "fid": frechet_inception_distance(real[0], made[0]),
         "kid": kernel_inception_distance(real[0], made[0])[0],
-        "inception_score": inception_score(made[1])[0],
-        "inception_score_of_real": inception_score(real[1])[0],
+        "inception_score": inception_score(made[1][:count], splits)[0],
+        "inception_score_of_real": inception_score(real[1][:count], splits)[0],
     }
 
 
@@ -168,7 +173,11 @@ def nearest(samples: np.ndarray, references: np.ndarray) -> tuple[np.ndarray, np
 
     Samples that are copies of training pictures are nearer to these than training pictures are to each other.
     """
-    a, b = (np.asarray(x, "float64").reshape(len(x), -1) for x in (samples, references))
-    squares = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1)[None] - 2 * a @ b.T
-    index = squares.argmin(axis=1)
-    return index, np.sqrt(np.mean((a - b[index]) ** 2, axis=1))
+    b = np.asarray(references, "float32").reshape(len(references), -1)
+    lengths = np.einsum("ij,ij->i", b, b, dtype="float64")
+    indices, distances = [], []
+    for start in range(0, len(samples), BLOCK):
+        a = np.asarray(samples[start : start + BLOCK], "float32").reshape(-1, b.shape[1])
+        indices.append((lengths - 2.0 * (a @ b.T)).argmin(axis=1))
+        distances.append(np.sqrt(np.mean((a.astype("float64") - b[indices[-1]]) ** 2, axis=1)))
+    return np.concatenate(indices), np.concatenate(distances)

@@ -11,7 +11,7 @@ from keras_dl.errors import UserError
 
 
 class StabilityWatch(keras.callbacks.Callback):
-    """Ends the training with one line that says what happened; the model then has its last good weights.
+    """Ends the training with one line that says what happened; `restore` brings back the last good weights.
 
     Args:
         diversity: samples that vary by less than this share of how much real data varies are counted as collapsed.
@@ -33,10 +33,13 @@ class StabilityWatch(keras.callbacks.Callback):
             return
         self.bad_epochs += 1
         if self.bad_epochs >= self.patience:
-            if self.good_weights is not None:
-                for weight, value in zip(self.model.weights, self.good_weights, strict=True):
-                    weight.assign(value)
-            raise Unstable(f"stopped after epoch {epoch + 1}: {trouble}", self.good_epoch)
+            raise Unstable(f"stopped after epoch {epoch + 1}: {trouble}")
+
+    def restore(self) -> None:
+        """Gives the model the weights of `good_epoch`, if there was any."""
+        if self.good_weights is not None:
+            for weight, value in zip(self.model.weights, self.good_weights, strict=True):
+                weight.assign(value)
 
     def trouble(self, logs: Mapping[str, Any]) -> str:
         """What is wrong by an epoch's metrics; empty if nothing is."""
@@ -51,12 +54,4 @@ class StabilityWatch(keras.callbacks.Callback):
 
 
 class Unstable(UserError):
-    """A training that collapsed or diverged.
-
-    Attributes:
-        good_epoch: the last epoch in order, whose weights the model has; 0 if there was none.
-    """
-
-    def __init__(self, message: str, good_epoch: int) -> None:
-        super().__init__(message)
-        self.good_epoch = good_epoch
+    """A training that collapsed, or whose gradients ran away."""

@@ -15,7 +15,7 @@ from keras_dl.plots.style import BLUE, GREY, VERMILION, message_figure, plain_lo
 
 RATES = ("learning_rate", "lr")
 NO_METRICS = ("epoch", "step", "seconds", "time")
-SMALLER_IS_BETTER = ("loss", "error", "perplexity", "distance")
+SMALLER_IS_BETTER = frozenset(("loss", "error", "perplexity", "distance", "fid", "kid"))
 
 
 @Picture
@@ -65,7 +65,7 @@ def best_epoch(name: str, values: np.ndarray) -> int | None:
     """Where a metric was best, the earliest of equals: least for losses and errors; None if it never was a number."""
     if not np.isfinite(values).any():
         return None
-    worst = np.inf if any(word in name for word in SMALLER_IS_BETTER) else -np.inf
+    worst = np.inf if SMALLER_IS_BETTER.intersection(name.split("_")) else -np.inf
     values = np.where(np.isfinite(values), values, worst)
     return int(values.argmin() if worst > 0 else values.argmax())
 

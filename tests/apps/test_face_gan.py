@@ -92,7 +92,7 @@ def test_export_makes_what_generate_writes(home):
     import tensorflow as tf
 
     assert app("generate", "--run", "run", "--count", "3", "--seed", "7", "--label", "green") == 0
-    written = [np.array(Image.open(home / "run" / "generated" / "seed-7" / f"{i:05}.png")) for i in range(3)]
+    written = [np.array(Image.open(home / "run" / "generated" / "seed-7-green" / f"{i:05}.png")) for i in range(3)]
     served = tf.saved_model.load(str(home / "saved_models" / APPLICATION / "1"))
     seeds = {"seed": tf.constant([7, 8], tf.int64), "count": tf.constant([3, 1]), "classes": tf.constant(["green"] * 2)}
     out = served.signatures["sample"](**seeds)
@@ -121,7 +121,7 @@ def test_interpolate_and_project(home, capfd):
     assert "off by" in printed
     found = np.array(Image.open(home / "run" / "plots" / "projected-00000.png"), "float64")
     given = np.array(Image.open(home / "out" / "00000.png"), "float64")
-    start = np.array(Image.open(home / "run" / "generated" / "seed-7" / "00000.png"), "float64")
+    start = np.array(Image.open(home / "run" / "generated" / "seed-7-green" / "00000.png"), "float64")
     assert np.abs(found - given).mean() < max(3, 0.5 * np.abs(start - given).mean())
 
 
