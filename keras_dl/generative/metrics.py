@@ -34,8 +34,11 @@ def frechet_distance(mean1: np.ndarray, cov1: np.ndarray, mean2: np.ndarray, cov
 def frechet_inception_distance(real: np.ndarray, fake: np.ndarray) -> float:
     """FID (Heusel et al. 2017, arXiv:1706.08500) of features `(samples, n)`; 0 is best.
 
-    It falls with the number of samples: compare only at equal numbers, and over the same feature net.
+    It falls with the number of samples: compare only at equal numbers, and over the same feature net. Samples that
+    are not finite, as a diverged generator makes them, are at no distance: NaN.
     """
+    if not (np.isfinite(real).all() and np.isfinite(fake).all()):
+        return float("nan")
     return frechet_distance(*gaussian_of(real), *gaussian_of(fake))
 
 

@@ -1,6 +1,7 @@
 """The application as its user runs it: train, evaluate, generate, interpolate, project, export, bad input."""
 
 import contextlib
+import io
 import json
 import signal
 import subprocess
@@ -45,14 +46,17 @@ def paint(folder, per_class=12, classes=("blue", "green"), size=(20, 14)):
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A folder with a finished conditional run; one grey and one broken picture lie among the others."""
+    """A folder with a finished conditional run; three grey pictures and a broken one lie among the others."""
     home = tmp_path_factory.mktemp("home")
     photos = paint(home / "photos")
-    Image.new("L", (30, 30), 90).save(photos / "green" / "grey.png")
+    for i in range(3):
+        Image.new("L", (30, 30), 90).save(photos / "green" / f"grey-{i}.png")
     (photos / "green" / "text.png").write_text("not a picture")
-    with contextlib.chdir(home):
+    with contextlib.chdir(home), contextlib.redirect_stdout(io.StringIO()) as said:
         status = app(*TRAIN, "--run", "run")
     assert status == 0
+    assert "text.png: not a picture" in said.getvalue()
+    assert "pictures looked at are grey, the others have colour: all are taken as colour" in said.getvalue()
     return home
 
 
@@ -145,8 +149,9 @@ def test_evaluate_on_other_pictures(home):
         ("photos", ("--objective", "wasserstein", "--label-smoothing", "0.1"), "no labels to smooth"),
         ("photos", ("--augmentation", "blur"), "unknown differentiable augmentation 'blur'"),
         ("photos", ("--steps", "0"), "--steps is 0"),
+        ("photos", ("--features", "inception_v3"), "inception_v3 can't be downloaded"),
     ],
-    ids=["few", "size", "one picture", "missing", "batch norm", "smoothing", "augmentation", "steps"],
+    ids=["few", "size", "one picture", "missing", "batch norm", "smoothing", "augmentation", "steps", "features"],
 )
 def test_bad_input_is_one_line(home, capfd, data, arguments, message):
     if data == "few" and not (home / "few").exists():
@@ -169,6 +174,40 @@ def test_broken_picture_is_fatal_with_strict(home, capfd):
 def test_resume_with_another_architecture_is_refused(home, capfd):
     assert app("train", "--run", "run", "--resume", "--width", "0.5") == 2
     assert "--width is 0.5, but the run in run was started with 0.03" in capfd.readouterr().err
+
+
+def test_a_run_that_diverges_ends_in_one_line(home, capfd, monkeypatch):
+    """With the weights of the last good epoch, if there was one."""
+    from keras_dl.generative.watch import StabilityWatch
+
+    assert app("train", "--data", "photos", *TINY, "--learning-rate", "1e30", "--run", "gone", "--no-export") == 2
+    error = capfd.readouterr().err.splitlines()[-1]
+    assert "lower --learning-rate, or choose --objective wasserstein_gp" in error
+    assert not (home / "gone" / "model.keras").exists()
+
+    # Good is what the watch takes for it: here the first step, whatever its gradients.
+    monkeypatch.setattr(StabilityWatch, "trouble", lambda self, logs: "")
+    rates = ("--every", "1", "--learning-rate", "1e30", "--discriminator-rate", "1e-4")
+    assert app("train", "--data", "photos", *TINY, *rates, "--run", "late", "--no-export") == 2
+    assert "model.keras is as after" in capfd.readouterr().err.splitlines()[-1]
+    assert (home / "late" / "model.keras").exists()
+
+
+def test_an_all_grey_set_makes_grey_pictures(home):
+    (home / "greys").mkdir()
+    for i in range(20):
+        Image.fromarray(np.random.default_rng(i).integers(0, 255, (12, 12), "uint8")).save(home / "greys" / f"{i}.png")
+    assert app("train", "--data", "greys", *TINY, "--run", "grey", "--crop", "stretch", "--no-export") == 0
+    assert app("generate", "--run", "grey", "--count", "2", "--output", "grey-out") == 0
+    with Image.open(home / "grey-out" / "00001.png") as picture:
+        assert picture.mode == "L"
+    assert app("project", "--run", "grey", "--image", "grey-out/00001.png", "--steps", "2") == 0
+    assert app("interpolate", "--run", "grey", "--frames", "40") == 0
+
+
+def test_a_folder_can_not_be_projected(home, capfd):
+    assert app("project", "--run", "run", "--image", "photos") == 2
+    assert "photos is no file; --image takes one picture" in capfd.readouterr().err
 
 
 def test_label_that_was_not_learned(home, capfd):

@@ -4,6 +4,7 @@ import io
 
 import numpy as np
 import pytest
+import tensorflow as tf
 import tensorflow_datasets as tfds
 from pictures import class_folders
 from PIL import Image
@@ -89,3 +90,23 @@ def test_faces_are_cut_out_at_their_boxes(tmp_path, capsys):
     (tmp_path / "boxes.csv").write_text("file,x,y,width,height\nphotos/0.png,a,8,12,10\n")
     with pytest.raises(UserError, match="line 2: give the columns"):
         read_faces(str(photos), boxes=tmp_path / "boxes.csv")
+    (tmp_path / "boxes.csv").write_text("\n".join([*rows, "photos/3.png,0,0,10,10"]))
+    images = read_faces(str(photos), boxes=tmp_path / "boxes.csv")  # two faces in one picture
+    assert len(images) == 18
+    assert sum(not pixels([one]).any() for one in images.images) == 1
+    for box in ("0,0,0,0", "0,0,-3,5", "nan,0,4,4"):
+        (tmp_path / "boxes.csv").write_text(f"{rows[0]}\nphotos/0.png,{box}")
+        with pytest.raises(UserError, match=r"line 2: .* is no box"):
+            read_faces(str(photos), boxes=tmp_path / "boxes.csv")
+
+
+def test_records_without_labels(tmp_path):
+    png = tf.io.encode_png(np.zeros((4, 4, 3), "uint8")).numpy()
+    feature = {"image": tf.train.Feature(bytes_list=tf.train.BytesList(value=[png]))}
+    record = tf.train.Example(features=tf.train.Features(feature=feature)).SerializeToString()
+    with tf.io.TFRecordWriter(str(tmp_path / "faces.tfrecord")) as writer:
+        for _ in range(16):
+            writer.write(record)
+    assert len(read_faces(str(tmp_path / "faces.tfrecord"))) == 16
+    with pytest.raises(UserError, match="has no `label`"):
+        read_faces(str(tmp_path / "faces.tfrecord"), labels=True)

@@ -40,7 +40,7 @@ def picture_game(objective, optimizer, **arguments):
     def build():
         keras.utils.set_random_seed(0)
         model = dcgan(SIDE, LATENT, width=0.03, objective=objective, average=0.9, **arguments)
-        model.compile(optimizer(), optimizer(), critic_steps=2, augmentation="all", smoothing=0.0)
+        model.compile(optimizer(), optimizer(), critic_steps=2, augmentation="all", instance_noise=0.1)
         return model
 
     return build

@@ -125,10 +125,38 @@ def test_conditional_nets_train_with_plain_fit():
     assert np.ptp(made, axis=0).max() > 0, "the class has a say"
 
 
+def test_watched_diversity_is_that_of_the_pictures():
+    """And not that of the classes, which both sides share."""
+    model = dcgan(8, 3, width=0.03, num_classes=2)
+    for weight in model.generator.trainable_variables:
+        weight.assign(weight * 0)
+    model.compile(sgd(0.0), sgd(0.0))
+    images, classes = RANDOM.uniform(0, 255, (8, 8, 8, 3)).astype("float32"), np.arange(8, dtype="int32") % 2
+    logs = model.train_on_batch(images, classes, return_dict=True)
+    assert float(logs["diversity"]) < 0.01
+
+
+def test_a_short_batch_serves_every_critic_step():
+    model = point_game("wasserstein_gp")
+    model.compile(sgd(), sgd(), critic_steps=5)
+    model.fit(RANDOM.normal(size=(9, 2)).astype("float32"), batch_size=8, verbose=0)
+    assert all(np.isfinite(value).all() for value in values(model))
+    batch = {"images": np.arange(7)}
+    parts = [model._part(batch, i)["images"].numpy().tolist() for i in range(5)]
+    assert parts == [[0, 5], [1, 6], [2, 0], [3, 1], [4, 2]]
+
+
 @pytest.mark.parametrize("size", [4, 24, 33])
 def test_sizes_are_powers_of_two(size):
     with pytest.raises(UserError, match="power of two"):
         dcgan(size)
+
+
+def test_spectral_norm_reaches_every_layer():
+    critic = dcgan(8, 3, width=0.03, num_classes=2, normalization="spectral").discriminator
+    bare = (keras.layers.Conv2D, keras.layers.Dense, keras.layers.Embedding)
+    assert not any(isinstance(layer, bare) for layer in critic.layers)
+    assert {"score_sn", "class_projection_sn"} <= {layer.name for layer in critic.layers}
 
 
 def test_no_batch_norm_under_a_gradient_penalty():

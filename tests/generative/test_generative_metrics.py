@@ -105,6 +105,25 @@ def test_nearest_finds_the_copy():
     np.testing.assert_allclose(distance, np.sqrt((1 + 4 + 9) / 3))
 
 
+def test_nearest_is_the_same_over_many_blocks(monkeypatch):
+    random = np.random.default_rng(7)
+    samples, pictures = random.uniform(0, 255, (7, 2, 2, 1)), random.uniform(0, 255, (20, 2, 2, 1))
+    monkeypatch.setattr(metrics, "BLOCK", 3)
+    index, distance = metrics.nearest(samples, pictures)
+    every = np.sqrt(((samples[:, None] - pictures[None]) ** 2).mean(axis=(2, 3, 4)))
+    np.testing.assert_array_equal(index, every.argmin(axis=1))
+    np.testing.assert_allclose(distance, every.min(axis=1), rtol=1e-5)
+
+
+def test_scores_of_equally_many_pictures():
+    """The Inception Score rises with the number of pictures: the same distribution has the same score."""
+    random = np.random.default_rng(8)
+    probabilities = random.dirichlet(np.full(10, 0.1), 540)
+    features = random.normal(size=(540, 4))
+    found = metrics.sample_metrics((features[:40], probabilities[:40]), (features[40:], probabilities[40:]))
+    assert abs(found["inception_score"] / found["inception_score_of_real"] - 1) < 0.15
+
+
 def test_one_sample_is_too_few():
     with pytest.raises(UserError, match="needs two samples"):
         metrics.frechet_inception_distance(np.ones((1, 3)), np.ones((5, 3)))

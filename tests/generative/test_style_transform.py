@@ -71,6 +71,14 @@ def test_the_loss_is_the_mean_of_the_weighted_losses():
         assert logs[name] == pytest.approx(np.mean(by_hand[name]), rel=1e-4)
 
 
+def test_pictures_of_any_size_are_trained_on():
+    model = trainer("sgd")
+    images = smooth(1, 34, 1)
+    styled = model(images)
+    assert styled.shape == images.shape
+    assert np.isfinite(model.losses_of(images, styled)["total"])
+
+
 def test_training_helps_on_unseen_pictures_and_leaves_the_extractor_alone(tmp_path):
     model = trainer(keras.optimizers.Adam(5e-3))
     before = [np.array(weight) for weight in model.describe.weights]
