@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import hashlib
 import json
 import sys
 from collections.abc import Sequence
@@ -36,7 +37,8 @@ class Train(cli.TrainingOptions):
     """A folder with one subfolder per class, TFRecord files, tfds:NAME, or builtin (scikit-learn's digits).
     With --multi-label: the folder that the CSV's file names are relative to."""
     multi_label: Path | None = None
-    """A CSV of file and labels, for pictures that have several labels or none."""
+    """A CSV with a header, for pictures that have several labels or none. Its columns: file and labels (sea|sky), or
+    file and, for each label, 0 or 1."""
     strict: bool = False
     """A broken picture ends the run; otherwise it is named, counted and skipped."""
     model: str | None = None
@@ -60,8 +62,9 @@ class Train(cli.TrainingOptions):
         "constant", "inverse_time", "exponential", "inverse_sqrt_epoch", "inverse_sqrt", "cosine", "one_cycle"
     ] = "cosine"
     """How the learning rate moves."""
-    warmup_epochs: float = 1.0
-    """Epochs over which the learning rate rises at first (cosine, one_cycle, inverse_sqrt)."""
+    warmup_epochs: float | None = None
+    """Epochs over which the learning rate rises at first (cosine, one_cycle, inverse_sqrt). By default 1, but at most
+    half of all."""
     clip_norm: float | None = None
     """Largest global norm of the gradient."""
     weight_decay: float = 1e-4
@@ -82,7 +85,7 @@ class Evaluate(cli.Options):
     data: str | None = None
     """Other pictures, in the forms that train takes. By default the test part of the run's own."""
     multi_label: Path | None = None
-    """The CSV of those pictures, if they have several labels."""
+    """The CSV of those pictures, if they have several labels; without --data its files are relative to its folder."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -134,6 +137,11 @@ def align_classes(images: ImageSet, class_names: tuple[str, ...]) -> ImageSet:
     return dataclasses.replace(images, labels=labels, class_names=class_names)
 
 
+def label_bytes(images: ImageSet) -> bytes:
+    """Classes and labels, for the fingerprint of a run's data."""
+    return "\n".join(images.class_names).encode() + images.labels.tobytes()
+
+
 # Model
 
 
@@ -156,6 +164,26 @@ def default_size(name: str) -> int:
         with contextlib.suppress(UserError):
             return probe(name, input_shape=(usual, usual, 3)).input_shape[1]
     return size or USUAL_SIZES[-1]
+
+
+def choose_size(options: Train, images: ImageSet, name: str) -> int:
+    """Pixels a side: those asked for, or the pictures' own if the architecture takes them, or else its default.
+
+    Raises:
+        UserError: if it refuses those asked for.
+    """
+    size = options.image_size or images.common_size
+    if not size:
+        return default_size(name)
+    try:
+        probe(name, input_shape=(size, size, 3))
+    except UserError as error:
+        if options.image_size:
+            raise UserError(f"--image-size {size}: {error}") from error
+        chosen = default_size(name)
+        print(f"{name} takes no pictures of {size}x{size}: they are enlarged to {chosen}x{chosen}")
+        return chosen
+    return size
 
 
 def create_classifier(
@@ -214,7 +242,7 @@ def settle(options: Train, images: ImageSet) -> tuple[Train, list[np.ndarray] | 
     info = model_info(name)
     if info.task != "image classification":
         raise UserError(f"--model: {name} does {info.task}; choose one for image classification")
-    size = size or default_size(name)
+    size = choose_size(options, images, name)
     digits = options.data == "builtin" and options.multi_label is None
     augment = options.augment if options.augment != "auto" else "crop" if digits else "light"
     Augmentation.parse(augment)
@@ -256,9 +284,59 @@ def settle(options: Train, images: ImageSet) -> tuple[Train, list[np.ndarray] | 
 # Train
 
 
+def check_options(options: Train) -> None:
+    """Refuses numbers out of range, before anything is read.
+
+    Raises:
+        UserError: naming the flag.
+    """
+    cli.check_positive(options, "epochs", "batch_size", "image_size", "learning_rate", "early_stopping", "clip_norm")
+    if not 0 <= options.label_smoothing < 1:
+        raise UserError(f"--label-smoothing is {options.label_smoothing}; give 0 or more, but less than 1")
+    if not options.weight_decay >= 0:
+        raise UserError(f"--weight-decay is {options.weight_decay}; give 0 or more")
+
+
+def count_steps(options: Train, train_part: ImageSet) -> int:
+    """Steps of an epoch."""
+    return max(1, len(train_part) // options.batch_size)
+
+
+def rate_schedule(options: Train, steps_per_epoch: int) -> Any:
+    """How the learning rate moves, for an optimizer.
+
+    Raises:
+        UserError: for a warm-up that is not within the run.
+    """
+    from keras_dl import training
+
+    warmup = min(1.0, options.epochs / 2) if options.warmup_epochs is None else options.warmup_epochs
+    return training.make_schedule(
+        options.schedule,
+        options.learning_rate,
+        steps_per_epoch=steps_per_epoch,
+        epochs=options.epochs,
+        warmup_epochs=warmup,
+    )
+
+
+def check_trainable(options: Train, train_part: ImageSet, strategy: tf.distribute.Strategy) -> None:
+    """Refuses what training would refuse, but before there is a run folder, which `--run` could not take again.
+
+    Raises:
+        UserError: naming the flag.
+    """
+    rate_schedule(options, count_steps(options, train_part))
+    replicas = strategy.num_replicas_in_sync
+    if options.batch_size % replicas:
+        raise UserError(
+            f"--batch-size {options.batch_size} does not split evenly over {replicas} replicas: give a multiple"
+        )
+
+
 def train(options: Train) -> None:
     """Trains a classifier on your pictures, evaluates it, draws what it learned and exports it."""
-    cli.check_positive(options, "epochs", "batch_size", "image_size", "learning_rate", "early_stopping", "clip_norm")
+    check_options(options)
     from keras_dl import training
     from keras_dl.training.replicas import is_chief, worker_count
 
@@ -273,17 +351,18 @@ def train(options: Train) -> None:
         parts = images.split(FRACTIONS, options.seed)
         initial = None
         if options.resume:
-            run.check_fingerprint(options.run, images.names, images.source)
+            run.check_fingerprint(options.run, images.names, images.source, label_bytes(images))
             folder = options.run
             if options.weights != "none" and not any(folder.glob("checkpoints/step-*.npz")):
                 initial = initial_weights(options, images)
         else:
+            check_trainable(options, parts[0], strategy)
             options, initial = settle(options, images)
             folder = run.new_run(APPLICATION, options.run) if chief else options.run
             if chief:
                 run.save_config(folder, options)
                 run.write_text(folder / "labels.txt", "\n".join(images.class_names) + "\n")
-                run.save_fingerprint(folder, images.names)
+                run.save_fingerprint(folder, images.names, label_bytes(images))
         fit_classifier(options, parts[0], parts[1], folder, strategy, initial)
     if not chief:
         return
@@ -324,7 +403,7 @@ def fit_classifier(
     keras.utils.set_random_seed(options.seed)
     training.set_mixed_precision(options.mixed_precision)
     multi_label = train_part.multi_label
-    steps_per_epoch = max(1, len(train_part) // options.batch_size)
+    steps_per_epoch = count_steps(options, train_part)
     loss = keras.losses.BinaryCrossentropy if multi_label else keras.losses.CategoricalCrossentropy
     accuracy = keras.metrics.BinaryAccuracy if multi_label else keras.metrics.CategoricalAccuracy
 
@@ -332,13 +411,7 @@ def fit_classifier(
         model = create_classifier(options.model, None, options.image_size, len(train_part.class_names), multi_label)
         if initial is not None:
             model.set_weights(initial)
-        rate = training.make_schedule(
-            options.schedule,
-            options.learning_rate,
-            steps_per_epoch=steps_per_epoch,
-            epochs=options.epochs,
-            warmup_epochs=min(options.warmup_epochs, options.epochs / 2),
-        )
+        rate = rate_schedule(options, steps_per_epoch)
         model.compile(
             training.make_optimizer(options.optimizer, rate, weight_decay=options.weight_decay),
             loss(label_smoothing=options.label_smoothing),
@@ -380,9 +453,17 @@ def fit_classifier(
 
 def scores_of(model: keras.Model, images: ImageSet) -> np.ndarray:
     """Probabilities `(len(images), classes)`."""
-    from keras_dl.data.pipeline import evaluation_batches
+    import numpy as np
 
-    return model.predict(evaluation_batches(images, model.input_shape[1], 64), verbose=0)
+    from keras_dl.data.pipeline import evaluation_batches
+    from keras_dl.data.progress import Progress
+
+    rows = []
+    with Progress("looking at pictures", len(images)) as progress:
+        for batch, _ in evaluation_batches(images, model.input_shape[1], 64):
+            rows.append(model.predict_on_batch(batch))
+            progress.advance(len(batch))
+    return np.concatenate(rows)
 
 
 def report(model: keras.Model, images: ImageSet) -> tuple[dict[str, float], np.ndarray]:
@@ -460,31 +541,45 @@ def evaluate_and_draw(model: keras.Model, images: ImageSet, folder: Path, pictur
     return metrics
 
 
+def pictures_folder(folder: Path, source: str) -> Path:
+    """Where `evaluate` draws other pictures. Many a path ends in `test`: a few digits tell them apart."""
+    named = source == "builtin" or source.startswith("tfds:")
+    place = Path(source) if named else Path(source).resolve()
+    digits = hashlib.sha256(bytes(place)).hexdigest()[:6]
+    return folder / "plots" / "evaluate" / f"{place.name}-{digits}"
+
+
 def evaluate(options: Evaluate) -> None:
     """Measures a trained classifier on the test part of its data, or on other pictures."""
-
     folder = run.find_run(APPLICATION, options.run)
     print(f"run: {folder}")
     trained = run.load_config(folder, Train)
     model, class_names = load_classifier(folder)
-    pictures = folder / "plots"
-    if options.data is None:
+    if options.data is None and options.multi_label is None:
+        split, pictures = "test", folder / "plots"
         images = read_data(trained.data, trained.multi_label, trained.strict)
-        run.check_fingerprint(folder, images.names, images.source)
+        run.check_fingerprint(folder, images.names, images.source, label_bytes(images))
         images = images.split(FRACTIONS, trained.seed)[2]
     else:
         if (options.multi_label is None) != (trained.multi_label is None):
             raise UserError("the run and these pictures must both have several labels (--multi-label) or one")
-        images = align_classes(read_data(options.data, options.multi_label, trained.strict), class_names)
-        pictures /= Path(options.data).name
-    metrics = {options.data or "test": evaluate_and_draw(model, images, folder, pictures)}
+        source = str(options.multi_label or options.data)
+        split, pictures = f"data {source}", pictures_folder(folder, source)
+        images = read_data(options.data or "builtin", options.multi_label, trained.strict)
+    metrics = {split: evaluate_and_draw(model, align_classes(images, class_names), folder, pictures)}
     run.write_json(folder / "metrics.json", run.read_metrics(folder) | metrics)
     print(f"pictures: {pictures}")
 
 
 def load_classifier(folder: Path) -> tuple[keras.Model, tuple[str, ...]]:
-    """The model of a run and its class names."""
+    """The model of a run and its class names.
+
+    Raises:
+        UserError: if the run is of another application, or its model can't be loaded.
+    """
     from keras_dl.training import load_model
+
+    run.load_config(folder, Train)  # other applications' runs have a model.keras too
 
     return load_model(folder / "model.keras"), run.read_lines(folder / "labels.txt")
 

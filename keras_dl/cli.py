@@ -77,7 +77,7 @@ def parse(application: str, commands: Mapping[str, Command], argv: Sequence[str]
     """The subcommand that `argv` names, by default the first, and its options.
 
     Raises:
-        UserError: if a resumed run's stored options and the command line disagree.
+        UserError: for a seed out of range, or if a resumed run's stored options and the command line disagree.
         SystemExit: after help (status 0) or a usage error (status 2).
     """
     name, rest = (argv[0], argv[1:]) if argv and argv[0] in commands else (next(iter(commands)), argv)
@@ -95,6 +95,9 @@ def parse(application: str, commands: Mapping[str, Command], argv: Sequence[str]
         )
 
     options = read()
+    seed = getattr(options, "seed", 0)
+    if not 0 <= seed < 2**32:
+        raise UserError(f"--seed is {seed}; give 0 or more, but less than {2**32:,}")
     if getattr(options, "resume", False):
         if options.run is None:
             raise UserError("--resume goes on with a run; name its folder with --run")

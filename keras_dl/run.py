@@ -94,35 +94,43 @@ def read_lines(path: Path) -> tuple[str, ...]:
     return tuple(path.read_text(encoding="utf-8").splitlines())
 
 
-def save_fingerprint(run: Path, names: Sequence[str]) -> None:
+def save_fingerprint(run: Path, names: Sequence[str], labels: bytes = b"") -> None:
     """Writes to `data.json` what tells whether the data of a run is still the same, and so its split.
 
     Args:
         run: the run folder.
         names: of all pictures or rows, in their order.
+        labels: theirs and the names of the classes, where these can change by themselves.
     """
-    write_json(run / "data.json", _fingerprint(names))
+    write_json(run / "data.json", _fingerprint(names, labels))
 
 
-def check_fingerprint(run: Path, names: Sequence[str], source: str) -> None:
-    """Refuses data that was added, lost or renamed since the run began: it would be split otherwise.
+def check_fingerprint(run: Path, names: Sequence[str], source: str, labels: bytes = b"") -> None:
+    """Refuses data that was added, lost, renamed or labelled anew since the run began: it would be split otherwise.
 
     Raises:
         UserError: if so.
     """
     stored = json.loads((run / "data.json").read_text(encoding="utf-8"))
-    if stored != _fingerprint(names):
+    found = _fingerprint(names, labels)
+    changed = [key for key, value in stored.items() if found.get(key) != value]
+    if changed == ["labels_sha256"]:
+        raise UserError(
+            f"labels or classes of {source} have changed since the run in {run} began: restore them, or train again"
+        )
+    if changed:
         raise UserError(
             f"{source} has changed since the run in {run} began ({stored['entries']:,} entries then, "
             f"{len(names):,} now): restore it, or train again"
         )
 
 
-def _fingerprint(names: Sequence[str]) -> dict[str, str | int]:
-    return {
+def _fingerprint(names: Sequence[str], labels: bytes) -> dict[str, str | int]:
+    found = {
         "entries": len(names),
         "names_sha256": hashlib.sha256("\n".join(names).encode("utf-8", "surrogatepass")).hexdigest(),
     }
+    return found | ({"labels_sha256": hashlib.sha256(labels).hexdigest()} if labels else {})
 
 
 def save_config(run: Path, options: Any) -> None:
@@ -148,7 +156,10 @@ def load_config(run: Path, options_class: type[T]) -> T:
     known = {field.name for field in dataclasses.fields(options_class)}  # type: ignore[arg-type]
     unknown = set(stored) - known
     if unknown:
-        raise UserError(f"{path} has the option {sorted(unknown)[0]!r}, which this program lacks; start a new run")
+        raise UserError(
+            f"{path} has the option {sorted(unknown)[0]!r}, which this program lacks: the run is of another "
+            "application or version; name another --run"
+        )
     return options_class(**{key: _restore(hints[key], value) for key, value in stored.items()})
 
 

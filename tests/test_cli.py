@@ -9,7 +9,7 @@ import tyro
 
 from keras_dl.cli import Command, Options, TrainingOptions, check_positive, main
 from keras_dl.errors import UserError
-from keras_dl.run import find_run, new_run, save_config, write_json
+from keras_dl.run import check_fingerprint, find_run, new_run, save_config, save_fingerprint, write_json
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,6 +97,24 @@ def test_numbers_must_be_positive(run, capsys):
     assert run("--size", "3", action=check)[0] == run(action=check)[0] == 0
     assert run("--size", "0", action=check)[0] == 2
     assert capsys.readouterr().err == "error: --size is 0; give more than 0\n"
+
+
+@pytest.mark.parametrize("seed", ["-1", str(2**32)])
+def test_seed_out_of_range(run, capsys, seed):
+    assert run("--seed", seed) == (2, [])
+    assert capsys.readouterr().err == f"error: --seed is {seed}; give 0 or more, but less than 4,294,967,296\n"
+    assert run("--seed", str(2**32 - 1))[0] == run("predict")[0] == 0
+
+
+def test_fingerprint_of_names_and_labels(tmp_path):
+    save_fingerprint(tmp_path, ("a", "b"), b"01")
+    check_fingerprint(tmp_path, ("a", "b"), "photos", b"01")
+    with pytest.raises(UserError, match="labels or classes of photos have changed"):
+        check_fingerprint(tmp_path, ("a", "b"), "photos", b"10")
+    with pytest.raises(UserError, match=r"photos has changed .* \(2 entries then, 3 now\)"):
+        check_fingerprint(tmp_path, ("a", "b", "c"), "photos", b"010")
+    save_fingerprint(tmp_path, ("a", "b"))  # as runs without labels, and older ones, have it
+    check_fingerprint(tmp_path, ("a", "b"), "photos", b"10")
 
 
 def test_resume_takes_the_stored_options(run, tmp_path):

@@ -19,6 +19,7 @@ from keras_dl.errors import UserError
 
 LARGEST_COMMON_SIZE = 96
 _TENSORFLOW_ONLY = {b"\xff\xd8\xff": "JPEG", b"\x89PNG": "PNG"}
+_HEIC = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}  # ISO 23008-12, annexes B and C
 _ABOUT_THE_PATH = {
     errno.ENOENT, errno.EISDIR, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP
 }  # fmt: skip
@@ -141,9 +142,9 @@ def _rescue(picture: str | bytes) -> tuple[str | bytes, tuple[int, int], str]:
     try:
         if isinstance(picture, str):
             with Path(picture).open("rb") as file:
-                head = file.read(4)
+                head = file.read(12)
         else:
-            head = picture[:4]
+            head = picture[:12]
         if not head:
             return picture, none, "an empty file"
         for magic, name in _TENSORFLOW_ONLY.items():
@@ -152,7 +153,8 @@ def _rescue(picture: str | bytes) -> tuple[str | bytes, tuple[int, int], str]:
                 return picture, none, f"a truncated or damaged {name}"
         converted, size = convert_file(picture) if isinstance(picture, str) else convert_bytes(picture)
     except UnidentifiedImageError:
-        return picture, none, "not a picture"
+        heic = head[4:8] == b"ftyp" and head[8:] in _HEIC
+        return picture, none, "a HEIC file, convert to JPEG" if heic else "not a picture"
     except Image.DecompressionBombError:
         return picture, none, f"too large (Pillow converts {2 * Image.MAX_IMAGE_PIXELS:,} pixels at most)"
     except OSError as error:

@@ -1,7 +1,8 @@
 """Encoded picture to resized RGB: one function for training, `predict` and the exported SavedModel.
 
 TensorFlow's core ops only. JPEG (grey, CMYK and progressive too), PNG, BMP, GIF (first frame) and WebP (first frame);
-the EXIF orientation is applied, transparency is laid on white, palettes and 16 bits become 8-bit RGB.
+the EXIF orientation is applied, transparency is laid on white (but in a GIF it is black: TensorFlow drops it), palettes
+and 16 bits become 8-bit RGB.
 """
 
 from collections.abc import Callable, Mapping, Sequence

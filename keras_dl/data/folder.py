@@ -2,14 +2,15 @@
 
 import dataclasses
 import itertools
-from collections import Counter
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from keras_dl.data.check import checked_image_set
 from keras_dl.data.image_set import ImageSet
+from keras_dl.data.parts import part_of
 from keras_dl.errors import UserError
 
 SUFFIXES = frozenset(
@@ -18,7 +19,6 @@ SUFFIXES = frozenset(
     for name in names.split()
 )
 _NO_PICTURES = frozenset((".txt", ".csv", ".json", ".xml", ".md", ".db", ".ini"))
-_SPLITS = frozenset(("train", "val", "valid", "validation", "test"))
 
 
 def find_pictures(folder: Path) -> list[Path]:
@@ -27,12 +27,33 @@ def find_pictures(folder: Path) -> list[Path]:
 
 
 def find_files(folder: Path, pattern: str = "*") -> list[Path]:
-    """Files of that pattern in a folder and below, sorted; hidden files and folders are left out."""
-    return sorted(
+    """Files of that pattern in a folder and below, sorted; hidden files and folders are left out.
+
+    Raises:
+        UserError: for a name that is not UTF-8.
+    """
+    found = sorted(
         path
         for path in folder.rglob(pattern)
         if not any(part.startswith(".") for part in path.relative_to(folder).parts) and not path.is_dir()
     )
+    for path in found:
+        check_name(path)
+    return found
+
+
+def check_name(path: Path | str) -> None:
+    """Refuses a name that is not UTF-8: neither TensorFlow nor the files of a run can hold it.
+
+    Raises:
+        UserError: if so.
+    """
+    try:
+        str(path).encode("utf-8")
+    except UnicodeEncodeError:
+        raise UserError(
+            f"the name {str(path)!r} is not UTF-8: rename it, e.g. with `convmv -f gbk -t utf8 --notest`"
+        ) from None
 
 
 def read_class_folders(root: Path, strict: bool = False) -> ImageSet:
@@ -41,18 +62,16 @@ def read_class_folders(root: Path, strict: bool = False) -> ImageSet:
     Files of unknown suffixes are counted in `skipped`, or an error with `strict`.
 
     Raises:
-        UserError: for an empty folder, pictures outside class folders only, a class folder without pictures, or
-            folders of splits (`train`, `val` ...) where those of classes are due.
+        UserError: for an empty folder, pictures outside class folders only, a class folder without pictures, a name
+            that is not UTF-8, or folders that hold all classes each (`train`, `val` ...) where those of classes are
+            due.
     """
     folders = _folders(root)
     if not folders:
         loose = len(find_pictures(root))
         found = f"has {loose:,} pictures but no class folders" if loose else "is an empty folder"
         raise UserError(f"{root} {found}: put the pictures of each class into a folder of its own, {root}/CLASS/")
-    splits = [folder for folder in folders if _folders(folder)]
-    if splits and all(folder.name.lower() in _SPLITS for folder in folders):
-        chosen = next((folder for folder in splits if folder.name.lower() == "train"), splits[0])
-        raise UserError(f"{root} holds splits ({', '.join(f.name for f in folders)}), not classes: give {chosen}")
+    _refuse_splits(root, folders)
     files = [find_files(folder) for folder in folders]
     pictures = [_pictures(found) for found in files]
     for folder, all_files, found in zip(folders, files, pictures, strict=True):
@@ -84,11 +103,13 @@ def read_pictures(
         An `ImageSet` without classes, all of whose labels are 0.
 
     Raises:
-        UserError: for a path that isn't there, a folder without pictures, or if no picture can be read.
+        UserError: for a path that isn't there, a name that is not UTF-8, a folder without pictures, or if no picture
+            can be read.
     """
     files: list[str] = []
     beside: list[Path] = []
     for path in paths:
+        check_name(path)
         if not path.exists():
             raise UserError(f"{path}: no such file or folder")
         below = find_files(path) if path.is_dir() else []
@@ -107,6 +128,32 @@ def read_pictures(
 
 def _folders(root: Path) -> list[Path]:
     return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+
+
+def _refuse_splits(root: Path, folders: Sequence[Path]) -> None:
+    below = {folder: [path.name for path in _folders(folder)] for folder in folders}
+    named = [folder for folder in folders if part_of(folder.name)]
+    divided = [folder for folder in named if below[folder]]
+    # A single folder may be a class by chance: trains among other vehicles.
+    if divided and (len(named) == len(folders) or len({part_of(folder.name) for folder in named}) > 1):
+        splits = ", ".join(folder.name for folder in named)
+        raise UserError(f"{root} holds splits ({splits}), not classes: give {_for_training(divided)}")
+    alike = defaultdict(list)
+    for folder, inner in below.items():
+        # Classes that are divided each are none the worse for it.
+        if len(inner) > 1 and not all(map(part_of, inner)):
+            alike[tuple(inner)].append(folder)
+    for inner, group in alike.items():
+        if len(group) > 1:
+            some = ", ".join(inner[:3]) + " ..." * (len(inner) > 3)
+            raise UserError(
+                f"{group[0]} and {group[1]} hold the same folders ({some}): if these are the classes, give "
+                f"{_for_training(group)}, otherwise move their pictures up"
+            )
+
+
+def _for_training(folders: Sequence[Path]) -> Path:
+    return next((folder for folder in folders if part_of(folder.name) == "train"), folders[0])
 
 
 def _pictures(files: Iterable[Path]) -> list[Path]:

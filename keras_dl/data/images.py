@@ -1,10 +1,13 @@
 """Image data: every source that `--data` names, read into an `ImageSet`, and the batches made from it."""
 
+import dataclasses
 import glob
 from pathlib import Path
 
+import numpy as np
+
 from keras_dl.data.check import checked_image_set
-from keras_dl.data.folder import SUFFIXES, find_pictures, read_class_folders, read_pictures
+from keras_dl.data.folder import SUFFIXES, check_name, find_pictures, read_class_folders, read_pictures
 from keras_dl.data.image_set import ImageSet
 from keras_dl.data.multi_label import read_multi_label
 from keras_dl.data.pipeline import evaluation_batches, training_stream
@@ -24,7 +27,9 @@ __all__ = [
 BUILTIN = "builtin"
 
 
-def read_images(source: str | Path, *, multi_label: str | Path | None = None, strict: bool = False) -> ImageSet:
+def read_images(
+    source: str | Path, *, multi_label: str | Path | None = None, strict: bool = False, labels: bool = True
+) -> ImageSet:
     """Reads labelled pictures, and decodes each once to find broken ones.
 
     Args:
@@ -33,6 +38,8 @@ def read_images(source: str | Path, *, multi_label: str | Path | None = None, st
         multi_label: a CSV of file and labels (see `read_multi_label`); `source` is then the folder that its files are
             relative to, and `builtin` means the CSV's own.
         strict: a picture that can't be decoded is an error; otherwise it is skipped, and listed in `skipped`.
+        labels: whether labels are needed, where there is no CSV. Otherwise any pictures will do, and there are no
+            classes.
 
     Raises:
         UserError: for a source that is unknown, missing, empty or damaged; one line that names the mend.
@@ -41,13 +48,17 @@ def read_images(source: str | Path, *, multi_label: str | Path | None = None, st
     if multi_label is not None:
         return _read_multi_label(text, Path(multi_label), strict)
     if text == BUILTIN:
-        return _builtin()
+        return _builtin(labels)
     if text.startswith("tfds:"):
-        return read_tfds(text.removeprefix("tfds:"), strict)
+        return read_tfds(text.removeprefix("tfds:"), strict, labels)
     path = Path(text)
     if path.is_dir():
         records = sorted(file for file in path.glob("*.tfrecord*") if file.is_file())
-        return read_tfrecords(records, strict) if records else read_class_folders(path, strict)
+        if records:
+            return read_tfrecords(records, strict, labels)
+        if labels:
+            return read_class_folders(path, strict)
+        return dataclasses.replace(read_pictures([path], strict), source=text)
     files = [path] if path.is_file() else sorted(Path(file) for file in glob.glob(text) if Path(file).is_file())
     if not files:
         raise UserError(f"{text}: no such file or folder; --data takes a folder, TFRecord files, tfds:NAME or builtin")
@@ -55,20 +66,23 @@ def read_images(source: str | Path, *, multi_label: str | Path | None = None, st
         raise UserError(f"{files[0]} is one picture: give the folder that holds a folder per class")
     if files[0].suffix.lower() == ".csv":
         raise UserError(f"{files[0]} is a CSV: give it with --multi-label")
-    return read_tfrecords(files, strict)
+    return read_tfrecords(files, strict, labels)
 
 
 def _read_multi_label(source: str, table: Path, strict: bool) -> ImageSet:
     folder = table.parent if source == BUILTIN else Path(source)
+    check_name(table)
+    check_name(folder)
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; with --multi-label, --data is the folder of the CSV's files")
     return read_multi_label(table, folder, strict)
 
 
-def _builtin() -> ImageSet:
+def _builtin(labels: bool) -> ImageSet:
     from keras_dl.data.samples.digits import CLASS_NAMES, digit_pictures
 
-    pictures, labels = digit_pictures()
+    pictures, digits = digit_pictures()
     names = [f"digit {i}" for i in range(len(pictures))]
     source = "the built-in sample (scikit-learn's digits)"
-    return checked_image_set(pictures, labels, CLASS_NAMES, names=names, source=source, strict=True)
+    numbers, class_names = (digits, CLASS_NAMES) if labels else (np.zeros_like(digits), ())
+    return checked_image_set(pictures, numbers, class_names, names=names, source=source, strict=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from keras_dl.data.check import checked_image_set
+from keras_dl.data.folder import SUFFIXES
 from keras_dl.data.image_set import ImageSet
 from keras_dl.errors import UserError
 
@@ -15,8 +16,8 @@ SEPARATOR = "|"
 def read_multi_label(table: Path, folder: Path, strict: bool = False) -> ImageSet:
     """A CSV (UTF-8, with a header) whose first column is a picture's file.
 
-    Either the second of two columns holds the labels with `|` between, or there is a column per label with 0 and 1.
-    A file in several rows is one picture with the labels of them all.
+    Either the second of two columns holds the labels with `|` between (`sea|sky`), or there is a column per label with
+    0 and 1. A file in several rows is one picture with the labels of them all.
 
     Args:
         table: the CSV.
@@ -24,8 +25,8 @@ def read_multi_label(table: Path, folder: Path, strict: bool = False) -> ImageSe
         strict: see `read_images`.
 
     Raises:
-        UserError: naming the row of a cell that is neither 0 nor 1, or that is missing; for a CSV without pictures or
-            with fewer than one label.
+        UserError: naming the row of a cell that is neither 0 nor 1, or that is missing; for a CSV without a header,
+            without pictures or with fewer than one label, or one that separates labels by another sign.
     """
     try:
         with table.open(newline="", encoding="utf-8-sig") as file:
@@ -35,6 +36,8 @@ def read_multi_label(table: Path, folder: Path, strict: bool = False) -> ImageSe
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{table} is no CSV in UTF-8: {error}") from None
     header = numbered.pop(min(numbered, default=0), [])
+    if header and Path(header[0].strip()).suffix.lower() in SUFFIXES:
+        raise UserError(f"{table} needs a header: its first row is already of a picture, {header[0].strip()}")
     if len(header) < 2 or not numbered:
         raise UserError(f"{table} needs a header and rows of file and labels")
     for number, row in numbered.items():
@@ -42,7 +45,7 @@ def read_multi_label(table: Path, folder: Path, strict: bool = False) -> ImageSe
             raise UserError(f"{table} row {number} has {len(row)} columns, the header has {len(header)}")
     rows = list(numbered.values())
     if len(header) == 2 and not all(row[1].strip() in ("0", "1") for row in rows):
-        class_names, labels = _separated([row[1] for row in rows])
+        class_names, labels = _separated(table, [row[1] for row in rows])
     else:
         class_names, labels = _columns(table, header, numbered)
     if not class_names:
@@ -56,7 +59,11 @@ def read_multi_label(table: Path, folder: Path, strict: bool = False) -> ImageSe
     return checked_image_set(files, merged, class_names, names=names, source=str(table), strict=strict)
 
 
-def _separated(cells: list[str]) -> tuple[list[str], np.ndarray]:
+def _separated(table: Path, cells: list[str]) -> tuple[list[str], np.ndarray]:
+    text = "".join(cells)
+    for other in ",;":
+        if other in text and SEPARATOR not in text:
+            raise UserError(f"{table} separates labels by {other!r}: use {SEPARATOR!r}, as in sea{SEPARATOR}sky")
     given = [{label.strip() for label in cell.split(SEPARATOR)} - {""} for cell in cells]
     class_names = sorted(set().union(*given))
     return class_names, np.array([[name in labels for name in class_names] for labels in given], "float32")

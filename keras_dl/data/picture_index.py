@@ -6,13 +6,7 @@ from collections.abc import Container, Iterable, Sequence
 from pathlib import Path, PurePath
 
 from keras_dl.data.folder import find_pictures
-
-# How people call the parts of a data set.
-_PARTS = {
-    "train": ("train", "training", "trainval"),
-    "validation": ("val", "valid", "validation", "dev"),
-    "test": ("test", "testing"),
-}
+from keras_dl.data.parts import part_of
 
 
 class PictureIndex:
@@ -132,15 +126,6 @@ def _declare(found: dict[str, Path], file: Path, root: Path) -> None:
         if part := part_of(folder):
             found.setdefault(part, below)
             return
-
-
-def part_of(name: str) -> str:
-    """The part of the data that a folder's or a file's name tells: `"train"`, `"validation"`, `"test"` or ""."""
-    letters = "".join(c if c.isalpha() else " " for c in name.lower()).split()
-    for part, words in _PARTS.items():
-        if any(word in words for word in letters):
-            return part
-    return ""
 
 
 def part_of_path(file: Path, root: Path) -> str:

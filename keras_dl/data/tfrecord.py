@@ -1,5 +1,6 @@
 """Pictures in TFRecord files: features `image` (encoded bytes) and `label` (int64)."""
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -7,48 +8,55 @@ import numpy as np
 import tensorflow as tf
 
 from keras_dl.data.check import checked_image_set
+from keras_dl.data.folder import check_name
 from keras_dl.data.image_set import ImageSet
 from keras_dl.data.progress import Progress
 from keras_dl.errors import UserError
 
 
-def read_tfrecords(files: Sequence[Path], strict: bool = False) -> ImageSet:
+def read_tfrecords(files: Sequence[Path], strict: bool = False, labels: bool = True) -> ImageSet:
     """The pictures of TFRecord files, in the order of the files; their bytes are held in memory.
 
     Class names are the lines of `labels.txt` beside the files or in the folder above; without one, the numbers.
     Classes without a record are left out, such as class 0 where labels count from 1.
 
+    Args:
+        files: what to read.
+        strict: see `read_images`.
+        labels: whether labels are needed. Otherwise the feature `label` is not looked at, and there are no classes.
+
     Raises:
-        UserError: for a file that is no TFRecord, a record without the two features, or a label without a name.
+        UserError: for a file that is no TFRecord, a record without a feature that is needed, a label without a name,
+            two of the same name, or names that are not UTF-8.
     """
     names: list[str] = []
     images: list[bytes] = []
-    labels: list[int] = []
+    numbers: list[int] = []
     with Progress("reading records from files", len(files)) as progress:
         for file in files:
-            found = _read_file(file)
+            check_name(file)
+            found = _read_file(file, labels)
             images += found[0]
-            labels += found[1]
+            numbers += found[1]
             names += [f"{file.name} record {i}" for i in range(len(found[0]))]
             progress.advance()
     if not images:
         raise UserError(f"{files[0]} has no records")
-    lines = _class_names(files[0].parent)
-    if lines and max(labels) >= len(lines):
-        wrong = int(np.argmax(labels))
-        raise UserError(f"{names[wrong]}: label {labels[wrong]}, but labels.txt has only {len(lines)} names")
-    used, numbers = np.unique(labels, return_inverse=True)
-    class_names = [lines[i] if lines else str(i) for i in used]
+    lines = _class_names(files[0].parent) if labels else []
+    if lines and max(numbers) >= len(lines):
+        wrong = int(np.argmax(numbers))
+        raise UserError(f"{names[wrong]}: label {numbers[wrong]}, but labels.txt has only {len(lines)} names")
+    used, indices = np.unique(numbers, return_inverse=True)
+    class_names = [lines[i] if lines else str(i) for i in used] if labels else []
     source = str(files[0]) if len(files) == 1 else f"{files[0].parent} ({len(files)} TFRecord files)"
-    numbers = numbers.astype("int32")
-    return checked_image_set(images, numbers, class_names, names=names, source=source, strict=strict)
+    indices = indices.astype("int32")
+    return checked_image_set(images, indices, class_names, names=names, source=source, strict=strict)
 
 
-def _read_file(file: Path) -> tuple[list[bytes], list[int]]:
-    features = {
-        "image": tf.io.FixedLenFeature([], tf.string, default_value=""),
-        "label": tf.io.FixedLenFeature([], tf.int64, default_value=-1),
-    }
+def _read_file(file: Path, need_label: bool) -> tuple[list[bytes], list[int]]:
+    features = {"image": tf.io.FixedLenFeature([], tf.string, default_value="")}
+    if need_label:
+        features["label"] = tf.io.FixedLenFeature([], tf.int64, default_value=-1)
     records = tf.data.TFRecordDataset(str(file)).batch(256)
     records = records.map(lambda batch: tf.io.parse_example(batch, features), tf.data.AUTOTUNE)
     images: list[bytes] = []
@@ -56,13 +64,12 @@ def _read_file(file: Path) -> tuple[list[bytes], list[int]]:
     try:
         for record in records.as_numpy_iterator():
             images += record["image"].tolist()
-            labels += record["label"].tolist()
+            labels += record["label"].tolist() if need_label else [0] * len(record["image"])
     except tf.errors.DataLossError:
         raise UserError(f"{file} is no TFRecord file, or a damaged one, after record {len(images)}") from None
     except tf.errors.InvalidArgumentError:
-        raise UserError(
-            f"{file}: a record after {len(images)} is no tf.train.Example with `image` (bytes) and `label` (int64)"
-        ) from None
+        needed = "`image` (bytes)" + " and `label` (int64)" * need_label
+        raise UserError(f"{file}: a record after {len(images)} is no tf.train.Example with {needed}") from None
     except tf.errors.OpError as error:
         raise UserError(f"{file} can't be read: {error.message.splitlines()[0]}") from None
     for i, (image, label) in enumerate(zip(images, labels, strict=True)):
@@ -75,5 +82,12 @@ def _read_file(file: Path) -> tuple[list[bytes], list[int]]:
 def _class_names(folder: Path) -> list[str]:
     for file in (folder / "labels.txt", folder.parent / "labels.txt"):
         if file.is_file():
-            return [line.strip() for line in file.read_text("utf-8-sig").splitlines() if line.strip()]
+            try:
+                names = [line.strip() for line in file.read_text("utf-8-sig").splitlines() if line.strip()]
+            except UnicodeDecodeError:
+                raise UserError(f"{file} is not UTF-8: save it as such") from None
+            for name, count in Counter(names).items():
+                if count > 1:
+                    raise UserError(f"{file} has the name {name!r} {count} times: give each class a name of its own")
+            return names
     return []

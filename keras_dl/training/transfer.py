@@ -43,7 +43,8 @@ def prepare_transfer(
 
     The head (all above the last stage) always learns from the first step, at the full rate.
 
-    - `"head"`: the stages are frozen; dropout and batch normalisation in them run as in inference.
+    - `"head"`: the stages are frozen; batch normalisation in them runs as in inference, dropout goes on (Keras drops
+      in frozen layers too).
     - `"last"`: the last `last` stages learn too.
     - `"all"`: every stage learns in the end. They thaw from the top, one every `steps_per_stage` steps, and each
       stage learns `rate_decay` times slower than the one above it (Howard & Ruder 2018, arXiv:1801.06146, sections

@@ -21,7 +21,7 @@ def image_input(
     """The input tensor: float images `(batch, height, width, channels)` in [0, 255].
 
     Raises:
-        ValueError: if the shape is not `(height, width, channels)`, or a side is below `minimum`.
+        UserError: if the shape is not `(height, width, channels)`, or a side is below `minimum`.
     """
     shape = tuple(default if input_shape is None else input_shape)
     if len(shape) != 3 or shape[-1] is None:

@@ -55,6 +55,17 @@ def paint(folder, per_class=10, size=24, classes=CLASSES, seed=0):
     return folder
 
 
+def write_records(file, rows):
+    """A TFRecord of encoded pictures and their labels."""
+    with tf.io.TFRecordWriter(str(file)) as writer:
+        for image, label in rows:
+            features = {
+                "image": tf.train.Feature(bytes_list=tf.train.BytesList(value=[image])),
+                "label": tf.train.Feature(int64_list=tf.train.Int64List(value=[label])),
+            }
+            writer.write(tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString())
+
+
 def predictions(run):
     """What `predict` wrote: labels with their probabilities, best first, for each picture."""
     return [json.loads(line)["labels"] for line in (run / "predictions.jsonl").read_text().splitlines()]

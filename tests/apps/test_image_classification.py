@@ -3,26 +3,42 @@
 import contextlib
 import json
 import shutil
+from pathlib import Path
 
+import numpy as np
 import pytest
-from classifier_runs import APPLICATION, CLASSES, SMALL, app, assert_export_agrees, paint, predictions
+from classifier_runs import APPLICATION, CLASSES, SMALL, app, assert_export_agrees, paint, predictions, write_records
 from PIL import Image
 
+import apps.image_classification as app_module
 import keras_dl
-from apps.image_classification import Train, create_classifier, default_size
+from apps.image_classification import (
+    Train,
+    create_classifier,
+    default_size,
+    label_bytes,
+    pictures_folder,
+    rate_schedule,
+    settle,
+)
 from keras_dl import cli
+from keras_dl.data.image_set import ImageSet
+from keras_dl.data.images import read_images
+from keras_dl.run import save_config, save_fingerprint
 
 TWO_CLASSES = [f"{name}/{i}.png" for name in "ab" for i in range(3)]
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
-    """A folder with a finished run of three colours, one broken picture among them."""
+    """A folder with a finished run of three colours, broken and odd pictures among them."""
     home = tmp_path_factory.mktemp("home")
     photos = paint(home / "photos")
     (photos / "red" / "text.jpg").write_text("not a picture")
     whole = (photos / "red" / "0.jpg").read_bytes()
     (photos / "red" / "cut.jpg").write_bytes(whole[: len(whole) // 2])
+    picture(photos / "green" / "dot.png", (1, 1))
+    picture(photos / "green" / "wide.png", (20_000, 3))
     with contextlib.chdir(home):
         status = app("train", "--data", "photos", *SMALL, "--epochs", "12", "--learning-rate", "0.01")
     assert status == 0
@@ -59,12 +75,14 @@ def test_export_agrees_with_predict(home):
     assert_export_agrees(version, pictures, predictions(newest(home)), atol=1e-5)
 
 
-def test_predict_names_what_it_skips(home, capfd):
+def test_predict_names_what_it_skips_and_counts(home, capfd, monkeypatch):
+    monkeypatch.setattr("keras_dl.data.progress.PATIENCE", 0)
     assert app("predict", "photos") == 0
-    printed = capfd.readouterr().out
-    assert "skipped photos/red/text.jpg: not a picture" in printed
-    assert "skipped photos/red/cut.jpg: a truncated or damaged JPEG" in printed
-    assert len(predictions(newest(home))) == 30
+    printed = capfd.readouterr()
+    assert "skipped photos/red/text.jpg: not a picture" in printed.out
+    assert "skipped photos/red/cut.jpg: a truncated or damaged JPEG" in printed.out
+    assert "looking at pictures: 32 of 32" in printed.err
+    assert len(predictions(newest(home))) == 32
 
 
 def test_rotated_photo_and_its_upright_copy_get_one_answer(home, tmp_path):
@@ -80,13 +98,39 @@ def test_rotated_photo_and_its_upright_copy_get_one_answer(home, tmp_path):
 
 
 def test_evaluate_on_other_pictures(home, tmp_path, capfd):
-    paint(tmp_path / "other", per_class=4)
-    assert app("evaluate", "--data", tmp_path / "other") == 0
+    paint(tmp_path / "test", per_class=4)
+    assert app("evaluate", "--data", tmp_path / "test") == 0
     metrics = json.loads((newest(home) / "metrics.json").read_text())
-    assert metrics[str(tmp_path / "other")]["samples"] == 12
+    assert metrics[f"data {tmp_path / 'test'}"]["samples"] == 12
+    assert metrics["test"]["samples"] == 3
+    (drawn,) = (newest(home) / "plots" / "evaluate").iterdir()
+    assert drawn.name.startswith("test-") and (drawn / "confusion_matrix.png").exists()
     paint(tmp_path / "new", per_class=2, classes=("red", "cyan"))
     assert app("evaluate", "--data", tmp_path / "new") == 2
     assert "class 'cyan', which was not trained" in capfd.readouterr().err
+
+
+def test_pictures_of_other_data_have_folders_of_their_own():
+    places = [pictures_folder(Path("run"), source) for source in ("a/test", "b/test", ".", "..", "tfds:mnist/x@test")]
+    assert len(set(places)) == 5
+    assert {place.parent for place in places} == {Path("run/plots/evaluate")}
+    assert pictures_folder(Path("run"), "a/../b/test") == places[1]
+
+
+def several_labels(folder):
+    return ImageSet(("0.jpg",), np.array([[1, 0]], "float32"), ("sea", "sky"), str(folder), ("0.jpg",))
+
+
+def test_evaluate_takes_a_table_by_itself(tmp_path, monkeypatch):
+    save_config(tmp_path, Train(multi_label=Path("own.csv")))
+    seen = []
+    monkeypatch.setattr(app_module.run, "find_run", lambda *_: tmp_path)
+    monkeypatch.setattr(app_module, "load_classifier", lambda folder: (None, ("sky", "sea")))
+    monkeypatch.setattr(app_module, "read_data", lambda *given: seen.append(given) or several_labels(tmp_path))
+    monkeypatch.setattr(app_module, "evaluate_and_draw", lambda model, images, *_: {"labels": images.labels.tolist()})
+    assert app("evaluate", "--multi-label", "x/other.csv") == 0
+    assert seen == [("builtin", Path("x/other.csv"), False)]
+    assert json.loads((tmp_path / "metrics.json").read_text()) == {"data x/other.csv": {"labels": [[0, 1]]}}
 
 
 def test_export_counts_versions(home):
@@ -125,6 +169,11 @@ def picture(path, size=(32, 32)):
         (TWO_CLASSES, ("--transfer", "head", *SMALL), "needs pretrained weights"),
         (TWO_CLASSES, ("--transfer", "architecture", "--weights", "builtin"), "leave out --weights"),
         (TWO_CLASSES, ("--batch-size", "0"), "--batch-size is 0"),
+        (TWO_CLASSES, ("--label-smoothing", "1"), "--label-smoothing is 1.0"),
+        (TWO_CLASSES, ("--weight-decay", "-1"), "--weight-decay is -1.0"),
+        (TWO_CLASSES, ("--warmup-epochs", "-1", *SMALL), "--warmup-epochs is -1"),
+        (TWO_CLASSES, ("--warmup-epochs", "2", *SMALL), "--warmup-epochs 2 must be less than --epochs 2"),
+        (TWO_CLASSES, ("--model", "vgg11", "--image-size", "28"), "--image-size 28: input_shape (28, 28, 3) is too"),
         (None, (), "no such file or folder"),
     ],
     ids=[
@@ -138,6 +187,11 @@ def picture(path, size=(32, 32)):
         "frozen noise",
         "dropped weights",
         "batch",
+        "smoothing",
+        "decay",
+        "warm-up before the start",
+        "warm-up without an end",
+        "too small for the model",
         "missing",
     ],
 )
@@ -152,6 +206,29 @@ def test_bad_input_is_one_line(tmp_path, monkeypatch, capfd, files, arguments, m
     assert error.startswith("error: ")
     assert message in error
     assert {path.name for path in tmp_path.iterdir()} <= {"data"}
+
+
+def test_a_batch_that_does_not_split_leaves_no_run(trained, tmp_path, monkeypatch, capfd):
+    import tensorflow as tf
+
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(tf.distribute.Strategy, "num_replicas_in_sync", 4)
+    assert app("train", "--data", trained / "photos", *SMALL, "--batch-size", "10", "--run", "run") == 2
+    assert "--batch-size 10 does not split evenly over 4 replicas" in capfd.readouterr().err.splitlines()[-1]
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(("epochs", "given", "rise"), [(10, None, 10), (1, None, 5), (10, 2.0, 20)])
+def test_warmup(epochs, given, rise):
+    schedule = rate_schedule(Train(epochs=epochs, warmup_epochs=given), 10)
+    assert schedule.warmup_steps == rise
+
+
+def test_small_pictures_are_enlarged_for_a_model_that_refuses_them(capfd):
+    images = ImageSet(("0.jpg",), np.zeros(1, "int32"), ("a", "b"), "photos", ("0.jpg",), common_size=28)
+    settled, _ = settle(Train(model="vgg11", weights="none"), images)
+    assert settled.image_size == 224
+    assert "vgg11 takes no pictures of 28x28: they are enlarged to 224x224" in capfd.readouterr().out
 
 
 def test_broken_picture_is_fatal_with_strict(trained, tmp_path, monkeypatch, capfd):
@@ -189,6 +266,37 @@ def test_changed_data_is_refused(home, tmp_path, capfd):
     picture(photos / "red" / "new.png")
     assert app("evaluate", "--run", run) == 2
     assert "has changed since the run" in capfd.readouterr().err.splitlines()[-1]
+
+
+def test_changed_labels_are_refused(home, tmp_path, capfd):
+    """The same records, whose classes change places."""
+    run = shutil.copytree(newest(home), tmp_path / "run")
+    records, labels = tmp_path / "a.tfrecord", tmp_path / "labels.txt"
+    pictures = sorted((home / "photos" / "blue").iterdir())
+    write_records(records, [(path.read_bytes(), i % 3) for i, path in enumerate(pictures)])
+    labels.write_text("\n".join(CLASSES))
+    images = read_images(records)
+    save_config(run, Train(data=str(records)))
+    save_fingerprint(run, images.names, label_bytes(images))
+    labels.write_text("\n".join(reversed(CLASSES)))
+    for command in (["evaluate"], ["train", "--resume"]):
+        assert app(*command, "--run", run) == 2
+        assert f"labels or classes of {records} have changed" in capfd.readouterr().err.splitlines()[-1]
+    table, columns = tmp_path / "table.csv", ("file,sea,sky\n0.jpg,1,0\n", "file,sky,sea\n0.jpg,0,1\n")
+    found = []
+    for text in columns:
+        table.write_text(text)
+        found.append(label_bytes(read_images(home / "photos" / "blue", multi_label=table)))
+    assert found[0] != found[1]
+
+
+def test_a_run_of_another_application_is_refused(home, tmp_path, capfd):
+    run = shutil.copytree(newest(home), tmp_path / "run")
+    (run / "config.json").write_text('{"unit": "words"}')
+    for command in (["predict", "photos"], ["export", "--output", tmp_path / "out"]):
+        assert app(*command, "--run", run) == 2
+        error = capfd.readouterr().err.splitlines()[-1]
+        assert "has the option 'unit', which this program lacks: the run is of another application" in error
 
 
 def test_model_with_code_is_refused(home, tmp_path, capfd):

@@ -151,6 +151,65 @@ def test_folders_of_splits_are_no_classes(tmp_path):
     assert read_images(class_folders(tmp_path / "signals", 1, ("test", "train"))).class_names == ("test", "train")
 
 
+@pytest.mark.parametrize(
+    ("splits", "chosen"),
+    [
+        (("Testing", "Training"), "Training"),
+        (("dev", "train"), "train"),
+        (("seg_pred", "seg_test", "seg_train"), "seg_train"),
+        (("holdout", "train"), "train"),
+        (("fold1", "fold2"), "fold1"),
+    ],
+)
+def test_splits_by_other_names(tmp_path, splits, chosen):
+    for split in splits:
+        if split == "seg_pred":
+            class_folders(tmp_path / "photos", 1, (split,))
+        else:
+            class_folders(tmp_path / "photos" / split, 1)
+    assert f"give {tmp_path / 'photos' / chosen}" in refused(tmp_path / "photos")
+
+
+@pytest.mark.parametrize("inner", [{"car": "a", "train": "steam"}, {"ant": "train test", "bee": "train test"}])
+def test_classes_that_look_like_splits(tmp_path, inner):
+    for name, below in inner.items():
+        class_folders(tmp_path / "photos" / name, 1, tuple(below.split()))
+    assert read_images(tmp_path / "photos").class_names == tuple(inner)
+
+
+def test_names_that_are_not_utf8(tmp_path):
+    wrong = os.fsdecode("中".encode("gbk"))
+    for i, place in enumerate((f"ant/{wrong}.jpg", f"{wrong}/0.jpg")):
+        root = class_folders(tmp_path / str(i), 1)
+        (root / place).parent.mkdir(exist_ok=True)
+        drawing().save(root / place)
+        assert f"the name {str(root / place)!r} is not UTF-8: rename it" in refused(root)
+        with pytest.raises(UserError, match="is not UTF-8"):
+            read_pictures([root / place])
+    (tmp_path / f"{wrong}.tfrecord").touch()
+    assert "is not UTF-8" in refused(tmp_path / f"{wrong}.tfrecord")
+    (tmp_path / wrong).mkdir()
+    (tmp_path / wrong / "table.csv").write_text("file,labels\na.jpg,sea\n")
+    assert "is not UTF-8" in refused("builtin", multi_label=tmp_path / wrong / "table.csv")
+
+
+def test_heic_is_named_as_such(tmp_path):
+    for name in ("me.heic", "me.jpg"):
+        (tmp_path / name).write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+        with pytest.raises(UserError, match=rf"{name} is a HEIC file, convert to JPEG"):
+            read_pictures([tmp_path / name])
+
+
+def test_a_transparent_gif_lies_on_black(tmp_path):
+    """Unlike other formats: TensorFlow's op gives no transparency, and black in its place."""
+    image = Image.new("P", (8, 8), 0)
+    image.putpalette([200, 0, 0, 0, 0, 200])
+    image.paste(1, (4, 0, 8, 8))
+    image.save(tmp_path / "half.gif", transparency=0)
+    found = pixels(read_pictures([tmp_path / "half.gif"]), 8)[0]
+    assert (found[:, :4] == 0).all() and (found[:, 4:] == (0, 0, 200)).all()
+
+
 def test_a_class_of_broken_pictures_can_not_be_divided(tmp_path):
     root = class_folders(tmp_path / "photos", 3, ("ant", "bee", "cat"))
     for file in (root / "cat").iterdir():
@@ -270,6 +329,26 @@ def test_records_without_a_feature(tmp_path, row, words):
     assert words in refused(tmp_path / "a.tfrecord")
 
 
+def test_where_no_labels_are_needed(tmp_path):
+    image = encoded(drawing(24, 24), "PNG")
+    write_records(tmp_path / "a.tfrecord", [(image, None), (image, 7)])
+    (tmp_path / "labels.txt").write_text("ant\n")
+    folders = class_folders(tmp_path / "photos", 1)
+    for source, count in ((tmp_path / "a.tfrecord", 2), (tmp_path, 2), (folders, 2), ("builtin", 1797)):
+        images = read_images(source, labels=False)
+        assert images.class_names == () and images.labels.tolist() == [0] * count, source
+    assert read_images(folders, labels=False).source == str(folders)
+
+
+@pytest.mark.parametrize(
+    ("lines", "words"), [("ant\nbee\nant\n", "has the name 'ant' 2 times"), ("ant\nbée\ncat", "is not UTF-8")]
+)
+def test_bad_names_of_classes(tmp_path, lines, words):
+    write_records(tmp_path / "a.tfrecord", [(encoded(drawing(24, 24), "PNG"), label) for label in (0, 1, 2)])
+    (tmp_path / "labels.txt").write_text(lines, "latin-1")
+    assert f"{tmp_path / 'labels.txt'} {words}" in refused(tmp_path / "a.tfrecord")
+
+
 def test_a_cut_tfrecord(tmp_path):
     write_records(tmp_path / "a.tfrecord", [(encoded(drawing()), 0)] * 3)
     whole = (tmp_path / "a.tfrecord").read_bytes()
@@ -320,6 +399,9 @@ def test_rows_of_one_file_are_one_picture(tmp_path, text):
         ("file,a,a\nx.jpg,1,0\n", "two columns of the same name"),
         ("file,labels\nx.jpg,\n", "no labels in its second column"),
         ("file,labels\nx.jpg,a\n", "no readable picture"),
+        ('file,labels\nx.jpg,"a,b"\ny.jpg,a\n', "separates labels by ',': use '|'"),
+        ("file,labels\nx.jpg,a;b\n", "separates labels by ';': use '|'"),
+        ("x.JPG,a\ny.jpg,b\n", "needs a header: its first row is already of a picture, x.JPG"),
     ],
 )
 def test_bad_tables(tmp_path, text, words):
