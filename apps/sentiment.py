@@ -58,7 +58,7 @@ class Train(cli.TrainingOptions):
     lower: bool = True
     """Take capital letters for small ones."""
     vocabulary_size: int = 20_000
-    """Tokens at most."""
+    """Ids at most: one for padding, one for all unknown tokens, and one for each of the most frequent ones."""
     min_count: int = 2
     """Tokens that are rarer in the training texts count as unknown."""
     max_tokens: int = 400
@@ -166,18 +166,23 @@ def say_duplicates(reviews: ReviewSet, parts: Sequence[ReviewSet]) -> None:
 
 def learn_words(options: Train, texts: Sequence[str]) -> Vocabulary:
     """The vocabulary that the options describe, from these texts."""
+    from keras_dl.data.progress import Progress
     from keras_dl.text.vocabulary import learn_vocabulary
 
-    return learn_vocabulary(
-        texts,
-        unit=options.unit,
-        lower=options.lower,
-        size=options.vocabulary_size,
-        min_count=options.min_count,
-        ngram_width=options.ngram_width if options.model == WIDE else 0,
-        beginnings=BEGINNINGS if options.model == WIDE and options.unit == "words" else (),
-        max_tokens=options.max_tokens,
-    )
+    if options.unit == "subwords":
+        print("learning subwords with SentencePiece", flush=True)
+    with Progress("learning words", len(texts)) as progress:
+        return learn_vocabulary(
+            texts,
+            unit=options.unit,
+            lower=options.lower,
+            size=options.vocabulary_size,
+            min_count=options.min_count,
+            ngram_width=options.ngram_width if options.model == WIDE else 0,
+            beginnings=BEGINNINGS if options.model == WIDE and options.unit == "words" else (),
+            max_tokens=options.max_tokens,
+            advance=progress.advance,
+        )
 
 
 def create_classifier(
@@ -214,6 +219,7 @@ def pretrained_embedding(options: Train, vocabulary: Vocabulary) -> np.ndarray |
 
     if options.vectors is None:
         return None
+    print(f"reading {options.vectors}", flush=True)
     vectors, known = read_vectors(options.vectors, vocabulary.tokens)
     print(f"{options.vectors} has {known.sum():,} of the {len(known):,} words, {vectors.shape[1]} numbers each")
     if options.embedding_dim not in (None, vectors.shape[1]):
@@ -329,18 +335,23 @@ def train_on(
     material: Material,
     folder: Path,
     strategy: tf.distribute.Strategy | None = None,
+    run_folder: Path | None = None,
 ) -> None:
-    """Trains on the first part, validates on the second; the run folder gets vocabulary, history and model."""
+    """Trains on the first part, validates on the second; the folder gets vocabulary, history and model.
+
+    `run_folder` is the run's that `--resume` goes on with, where that is another.
+    """
     from keras_dl.training.replicas import is_chief
 
+    go_on = f"--run {run_folder or folder} --resume"
     if strategy is None or is_chief(strategy):
         material.vocabulary.save(folder)
     train_part = parts[0]
     if material.unlabelled:
         print("a first model, to label the unlabelled texts:")
-        teacher = fit_classifier(options, material, train_part, parts[1], folder / "teacher", strategy)
+        teacher = fit_classifier(options, material, train_part, parts[1], folder / "teacher", strategy, go_on=go_on)
         train_part = add_pseudo_labels(teacher, material, train_part, options.confidence)
-    fit_classifier(options, material, train_part, parts[1], folder, strategy)
+    fit_classifier(options, material, train_part, parts[1], folder, strategy, go_on=go_on)
 
 
 def read_unlabelled(options: Train, parts: Sequence[ReviewSet]) -> list[str]:
@@ -383,6 +394,7 @@ def fit_classifier(
     folder: Path,
     strategy: tf.distribute.Strategy | None = None,
     keep_validation: bool = False,
+    go_on: str | None = None,
 ) -> keras.Model:
     """Trains the classifier that the options describe; the run folder gets its history and model.
 
@@ -394,6 +406,7 @@ def fit_classifier(
         folder: the run folder.
         strategy: by default one device.
         keep_validation: let no part of the model learn from the validation part, see `WideBranch`.
+        go_on: see `keras_dl.training.fit`.
     """
     import keras
 
@@ -420,6 +433,7 @@ def fit_classifier(
             training.make_optimizer(options.optimizer, options.learning_rate, weight_decay=options.weight_decay),
             "categorical_crossentropy",
             weighted_metrics=[keras.metrics.CategoricalAccuracy("accuracy")],
+            jit_compile=False,  # on a GPU XLA would compile the step anew for each length of a batch
         )
         print(
             f"{model.name}: {model.count_params():,} parameters, {len(vocabulary):,} tokens, "
@@ -454,6 +468,7 @@ def fit_classifier(
         resume=options.resume,
         callbacks=callbacks,
         tensorboard=options.tensorboard,
+        go_on=go_on,
     )
 
 
@@ -470,7 +485,7 @@ def cross_validate(
         say_duplicates(reviews, parts)
         if not (part_folder / "metrics.json").exists():
             part_folder.mkdir(parents=True, exist_ok=True)
-            train_on(options, parts, prepare(options, parts), part_folder, strategy)
+            train_on(options, parts, prepare(options, parts), part_folder, strategy, folder)
             model, vocabulary, _ = load_classifier(part_folder, reviews.class_names)
             row = {"accuracy": report(model, vocabulary, parts[2])[0]["accuracy"], **measure_baselines(parts)}
             run.write_json(part_folder / "metrics.json", {"test": row})
@@ -496,18 +511,31 @@ def measure_baselines(parts: Sequence[ReviewSet]) -> dict[str, float]:
     import numpy as np
     import scipy.sparse
 
+    from keras_dl.data.progress import Progress
     from keras_dl.data.review_stream import encode
-    from keras_dl.text.bag_of_words import fit_naive_bayes_regression, refit, tf_idf_predictions
+    from keras_dl.text.bag_of_words import (
+        STRENGTHS,
+        fit_naive_bayes_regression,
+        most_ngrams,
+        refit,
+        tf_idf_predictions,
+    )
     from keras_dl.text.vocabulary import learn_vocabulary
     from keras_dl.training.wide import ngram_matrix
 
-    texts = [*parts[0].texts, *parts[1].texts]
-    vocabulary = learn_vocabulary(texts, min_count=1, ngram_width=2, ngram_size=1_000_000)
+    texts, classes = [*parts[0].texts, *parts[1].texts], len(parts[0].class_names)
+    with Progress("learning words and pairs", len(texts)) as progress:
+        vocabulary = learn_vocabulary(
+            texts, min_count=1, ngram_width=2, ngram_size=most_ngrams(classes), advance=progress.advance
+        )
     *seen, test = [ngram_matrix(encode(part, vocabulary), 1 + len(vocabulary.ngram_list)) for part in parts]
     *labels, truth = [part.labels for part in parts]
-    bayes = fit_naive_bayes_regression(seen[0], labels[0], seen[1], labels[1], len(parts[0].class_names))
-    bayes = refit(bayes, seen, labels)
-    plain = tf_idf_predictions(scipy.sparse.vstack(seen).tocsr(), np.concatenate(labels), test)
+    with Progress("fitting bags of words", len(STRENGTHS) + 2) as progress:
+        bayes = fit_naive_bayes_regression(seen[0], labels[0], seen[1], labels[1], classes, advance=progress.advance)
+        bayes = refit(bayes, seen, labels)
+        progress.advance()
+        plain = tf_idf_predictions(scipy.sparse.vstack(seen).tocsr(), np.concatenate(labels), test)
+        progress.advance()
     return {
         "bag_of_words": float(np.mean(plain == truth)),
         "bag_of_words_bayes": float(np.mean(bayes.logits(test).argmax(-1) == truth)),
@@ -638,7 +666,9 @@ def load_classifier(
 
     list_models()  # imports the layers that the file may name
     names = class_names or (folder / "labels.txt").read_text(encoding="utf-8").split("\n")[:-1]
-    return training.load_model(folder / "model.keras"), load_vocabulary(folder), tuple(names)
+    model = training.load_model(folder / "model.keras")
+    model.jit_compile = False  # as in `fit_classifier`
+    return model, load_vocabulary(folder), tuple(names)
 
 
 # Predict
@@ -685,7 +715,7 @@ def texts_to_label(options: Predict) -> list[str]:
         UserError: for an empty text, or none at all; for a folder, or a file that is not there.
     """
     from keras_dl.data.reviews import read_texts
-    from keras_dl.data.tables import SUFFIXES
+    from keras_dl.data.tables import SUFFIXES, split_lines
     from keras_dl.data.text_file import decode_text, valid
 
     if not options.texts:
@@ -694,7 +724,7 @@ def texts_to_label(options: Predict) -> list[str]:
         content, note = decode_text(sys.stdin.buffer.read(), "standard input")
         if note:
             print(note, file=sys.stderr)
-        texts = [line.strip() for line in content.splitlines() if line.strip()]
+        texts = [line.strip() for line in split_lines(content) if line.strip()]
         if not texts:
             raise UserError("standard input has no text: write one on each line")
         return texts
@@ -779,11 +809,14 @@ def search(options: Search) -> None:
     for flag in ("resume", "folds", "unlabelled"):
         if getattr(options, flag):
             raise UserError(f"search takes no --{flag}; search first, then train with it")
+    if options.run is not None and (options.run / "config.json").exists():
+        raise UserError(f"{options.run} already holds a run; name another --run")
     options = settle(options)
     from keras_dl.training import make_strategy
     from keras_dl.training.replicas import worker_count
-    from keras_dl.training.search import search_hyperparameters
+    from keras_dl.training.search import keras_tuner, search_hyperparameters
 
+    keras_tuner()  # before anything is read or written
     strategy = make_strategy(options.strategy)
     if worker_count(strategy) > 1:
         raise UserError("search runs on one host; use --strategy mirrored for its GPUs")
@@ -798,7 +831,9 @@ def search(options: Search) -> None:
 
     def measure(values: dict[str, Any], name: str) -> float:
         tried = dataclasses.replace(plain, **values)
-        model = fit_classifier(tried, material, parts[0], parts[1], folder / name, strategy, keep_validation=True)
+        model = fit_classifier(
+            tried, material, parts[0], parts[1], folder / name, strategy, keep_validation=True, go_on=""
+        )
         return report(model, material.vocabulary, parts[1])[0]["log_loss"]
 
     best = search_hyperparameters(measure, ranges_of(plain), options.trials, options.method, folder, options.seed)

@@ -1,6 +1,7 @@
 """Reviews as ids, in batches of like lengths: the training stream is a pure function of seed and step."""
 
 import dataclasses
+import math
 from collections.abc import Sequence
 
 import keras
@@ -149,7 +150,10 @@ def by_length(reviews: EncodedReviews) -> np.ndarray:
 
 def scores_of(model: keras.Model, reviews: EncodedReviews, batch_size: int = 128) -> np.ndarray:
     """A model's output for each review, `(n, classes)`, in the order of the reviews."""
-    outputs = model.predict(evaluation_batches(reviews, batch_size).map(lambda inputs, *_: inputs), verbose=0)
+    batches = evaluation_batches(reviews, batch_size).map(lambda inputs, *_: inputs)
+    with Progress("scoring batches of reviews", math.ceil(len(reviews) / batch_size)) as progress:
+        count = keras.callbacks.LambdaCallback(on_predict_batch_end=lambda batch, logs: progress.advance())
+        outputs = model.predict(batches, verbose=0, callbacks=[count])
     ordered = np.empty_like(outputs)
     ordered[by_length(reviews)] = outputs
     return ordered

@@ -1,6 +1,7 @@
 """Text data: every source of labelled texts that `--data` names, read into a `ReviewSet`, and lists of texts."""
 
-from collections import Counter
+import re
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,7 +10,7 @@ import numpy as np
 
 from keras_dl.data.progress import Progress
 from keras_dl.data.review_set import ReviewSet
-from keras_dl.data.tables import LABEL_NAMES, SUFFIXES, TEXT_NAMES, find_column, left_out, read_table
+from keras_dl.data.tables import LABEL_NAMES, SUFFIXES, TEXT_NAMES, find_column, left_out, read_table, split_lines
 from keras_dl.data.text_file import read_text
 from keras_dl.data.tfds import class_numbers, prepared_builder, read_split
 from keras_dl.errors import UserError
@@ -18,6 +19,7 @@ __all__ = ["ReviewSet", "read_reviews", "read_texts"]
 
 BUILTIN = "builtin"
 UNLABELLED = ("unsup", "unlabelled", "unlabeled")
+_ABOUT_THE_DATA = re.compile(r"(readme|licen[cs]e)(?![a-z])", re.IGNORECASE)
 # A column with more different values than this share of its rows is no label.
 MANY_LABELS = 0.5
 
@@ -29,19 +31,23 @@ def read_reviews(source: str, *, text_column: str | None = None, label_column: s
         source: a CSV, TSV or JSON lines file; a folder with one of these; a folder with a folder of `.txt` files per
             class, or with a file per class that has a text on each line (`positive.txt`, or `reviews.pos`);
             `tfds:NAME`, `tfds:NAME@SPLIT`; or `builtin`, a generated sample.
-        text_column: the column of the texts; by default it is found by its name.
-        label_column: the column of the labels, likewise.
+        text_column: the column (of `tfds:` the feature) of the texts; by default it is found by its name.
+        label_column: that of the labels, likewise.
 
     Raises:
-        UserError: for a source that is unknown, missing, empty or damaged; one line that names the mend.
+        UserError: for a source that is unknown, missing, empty or damaged, or has no such columns; one line that names
+            the mend.
     """
+    if text_column is not None and text_column == label_column:
+        raise UserError(f"--text-column and --label-column are both {text_column!r}: name two columns")
     if source == BUILTIN:
         from keras_dl.data.samples.reviews import sample_reviews
 
+        _refuse_columns("the built-in sample", text_column, label_column)
         texts, labels = sample_reviews()
         return review_set(texts, labels, source="the built-in sample (generated)")
     if source.startswith("tfds:"):
-        return _read_tfds(source.removeprefix("tfds:"))
+        return _read_tfds(source.removeprefix("tfds:"), text_column, label_column)
     path = Path(source)
     if path.is_dir():
         tables = [file for file in sorted(path.iterdir()) if file.suffix.lower() in SUFFIXES]
@@ -50,6 +56,7 @@ def read_reviews(source: str, *, text_column: str | None = None, label_column: s
         if len(tables) > 1:
             raise UserError(f"{path} has several tables ({', '.join(t.name for t in tables)}): name one with --data")
         if not tables:
+            _refuse_columns(f"{path}, a folder without a table,", text_column, label_column)
             return _read_folder(path)
         path = tables[0]
     if not path.is_file():
@@ -77,7 +84,7 @@ def read_texts(path: Path, text_column: str | None = None) -> tuple[list[str], t
         texts, notes = [row[column] for _, row in table.rows], table.notes
     else:
         text, note = read_text(path)
-        texts, notes = text.splitlines(), (note,) if note else ()
+        texts, notes = split_lines(text), (note,) if note else ()
     kept = [text.strip() for text in texts if text.strip()]
     if not kept:
         raise UserError(f"{path} has no text: write one on each line")
@@ -122,12 +129,19 @@ def _by_number(name: str) -> tuple[float, str]:
 
 def _read_table(path: Path, text_column: str | None, label_column: str | None) -> ReviewSet:
     table = read_table(path)
-    text = find_column(path, table.columns, text_column, TEXT_NAMES, "--text-column")
+    candidates = [name for name in table.columns if name != label_column]
+    text = find_column(path, candidates, text_column, TEXT_NAMES, "--text-column")
     others = [name for name in table.columns if name != text]
     names = (*LABEL_NAMES, others[0].lower()) if len(others) == 1 else LABEL_NAMES
     label = find_column(path, table.columns if label_column else others, label_column, names, "--label-column")
     rows = [row for _, row in table.rows]
     return review_set([row[text] for row in rows], [row[label] for row in rows], str(path), table.notes)
+
+
+def _refuse_columns(source: str, text_column: str | None, label_column: str | None) -> None:
+    for flag, column in (("--text-column", text_column), ("--label-column", label_column)):
+        if column is not None:
+            raise UserError(f"{source} has no columns: leave out {flag}")
 
 
 def _read_folder(folder: Path) -> ReviewSet:
@@ -136,25 +150,40 @@ def _read_folder(folder: Path) -> ReviewSet:
     kept = [path for path in folders if path.name.lower() not in UNLABELLED]
     notes = [f"left out the folder {path}: its texts have no label" for path in folders if path not in kept]
     if folders:
-        files = [(file, path.name) for path in kept for file in sorted(path.glob("*.txt"))]
-        empty = next((path for path in kept if not any(path.glob("*.txt"))), None)
+        found = {path: [file for file in sorted(path.iterdir()) if _is_txt(file)] for path in kept}
+        files = [(file, path.name) for path in kept for file in found[path]]
+        empty = next((path for path in kept if not found[path]), None)
         if empty is not None:
             raise UserError(f"{empty} has no .txt files: give a folder with a folder of .txt files per class")
         texts, labels = _read_files(folder, files, notes), [label for _, label in files]
         return review_set(texts, labels, str(folder), _first_few(notes))
+    candidates = [path for path in inside if path.suffix and not _ABOUT_THE_DATA.match(path.name)]
+    of_stem: dict[str, list[Path]] = defaultdict(list)
+    for path in candidates:
+        of_stem[path.stem].append(path)
     # One stem and several suffixes (reviews.pos, reviews.neg): the suffix is the class; otherwise the stem is.
-    by_suffix = len({path.stem for path in inside}) == 1 < len(inside)
-    classes = [
-        (path, path.suffix[1:] if by_suffix else path.stem) for path in inside if by_suffix or path.suffix == ".txt"
-    ]
+    several = [paths for paths in of_stem.values() if len(paths) > 1 and not any(map(_is_txt, paths))]
+    if len(several) > 1:
+        stems = " and of ".join(paths[0].stem for paths in several)
+        raise UserError(f"{folder} has a file per class of {stems}: give each a folder of its own")
+    if several:
+        classes = [(path, path.suffix[1:]) for path in several[0]]
+    else:
+        classes = [(path, path.stem) for path in candidates if _is_txt(path)]
+    taken = [path for path, _ in classes]
+    notes += [f"left out {path}: by its name it holds no class" for path in inside if path not in taken]
     if not classes:
         raise UserError(f"{folder} has no texts: give a folder with a folder of .txt files, or one file, per class")
     texts, labels = [], []
     for content, (_, label) in zip(_read_files(folder, classes, notes), classes, strict=True):
-        lines = content.replace("\r\n", "\n").strip("\n").split("\n")
+        lines = split_lines(content.strip("\r\n"))
         texts += lines
         labels += [label] * len(lines)
     return review_set(texts, labels, str(folder), _first_few(notes))
+
+
+def _is_txt(path: Path) -> bool:
+    return path.suffix.lower() == ".txt"
 
 
 def _read_files(folder: Path, files: Sequence[tuple[Path, str]], notes: list[str]) -> list[str]:
@@ -176,19 +205,23 @@ def _first_few(notes: Sequence[str], most: int = 5) -> list[str]:
     return [f"{count:,} files: {kind}" for kind, count in kinds.most_common()]
 
 
-def _read_tfds(name: str) -> ReviewSet:
+def _read_tfds(name: str, text_column: str | None, label_column: str | None) -> ReviewSet:
     import tensorflow_datasets as tfds
 
     name, _, split = name.partition("@")
     builder = prepared_builder(name)
     features: dict[str, Any] = dict(builder.info.features)
-    text = next((key for key, feature in features.items() if isinstance(feature, tfds.features.Text)), None)
-    label = next((key for key, feature in features.items() if isinstance(feature, tfds.features.ClassLabel)), None)
-    if text is None or label is None:
-        raise UserError(
-            f"tfds:{name} has no {'text' if text is None else 'class label'} per example: it is no set for "
-            "text classification"
-        )
+
+    def feature_of(kind: type, what: str, given: str | None, flag: str) -> str:
+        keys = [key for key, feature in features.items() if isinstance(feature, kind)]
+        if not keys:
+            raise UserError(f"tfds:{name} has no {what} per example: it is no set for text classification")
+        if given is not None and given not in keys:
+            raise UserError(f"tfds:{name} has no {what} {given!r}; {flag} takes one of {', '.join(keys)}")
+        return given or keys[0]
+
+    text = feature_of(tfds.features.Text, "text", text_column, "--text-column")
+    label = feature_of(tfds.features.ClassLabel, "class label", label_column, "--label-column")
     examples = read_split(builder, name, split or "train")
     texts, labels = [], []
     with Progress(f"reading tfds:{name}", max(0, int(examples.cardinality()))) as progress:

@@ -1,8 +1,10 @@
 """Tables of texts: CSV, TSV and JSON lines, read into rows that name their line."""
 
+import contextlib
 import csv
 import io
 import json
+import re
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,6 +15,7 @@ from keras_dl.errors import UserError
 
 JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
 SUFFIXES = (".csv", ".tsv", ".tab", *JSON_SUFFIXES)
+_Read = tuple[tuple[str, ...], list[tuple[int, dict[str, str]]], tuple[str, ...]]  # as in a Table
 
 
 class Table(NamedTuple):
@@ -21,6 +24,12 @@ class Table(NamedTuple):
     columns: tuple[str, ...]
     rows: list[tuple[int, dict[str, str]]]
     notes: tuple[str, ...]
+
+
+def split_lines(text: str) -> list[str]:
+    """The lines of a text. `str.splitlines` cuts at U+0085, U+2028 and form feeds too, which stand within reviews."""
+    lines = re.split(r"\r\n|\n|\r", text)
+    return lines if lines[-1] else lines[:-1]
 
 
 def read_table(path: Path) -> Table:
@@ -33,11 +42,12 @@ def read_table(path: Path) -> Table:
     if not text.strip():
         raise UserError(f"{path} is empty: give a file with a header and a row per review")
     read = _json_lines if path.suffix.lower() in JSON_SUFFIXES else _separated
-    columns, rows = read(path, text)
+    columns, rows, notes = read(path, text)
     if not rows:
         raise UserError(f"{path} has a header and no rows: add a row per review")
     kept = [(line, row) for line, row in rows if any(value.strip() for value in row.values())]
-    return Table(columns, kept or rows, (*([note] if note else ()), *left_out(len(rows) - len(kept), "empty")))
+    notes = (*([note] if note else ()), *notes, *left_out(len(rows) - len(kept), "empty"))
+    return Table(columns, kept or rows, notes)
 
 
 def left_out(count: int, what: str) -> tuple[str, ...]:
@@ -45,17 +55,28 @@ def left_out(count: int, what: str) -> tuple[str, ...]:
     return (f"left out {count:,} row{'s' if count > 1 else ''}: {what}",) if count else ()
 
 
-def _separated(path: Path, text: str) -> tuple[tuple[str, ...], list[tuple[int, dict[str, str]]]]:
-    header_line = text.lstrip("\r\n").splitlines()[0]
+def _separated(path: Path, text: str) -> _Read:
+    header_line = split_lines(text.lstrip("\r\n"))[0]
     delimiter = "\t" if path.suffix.lower() in (".tsv", ".tab") else max(",;\t", key=header_line.count)
-    try:
+    notes: tuple[str, ...] = ()
+    if delimiter == "\t" and '"' in text:
+        header, rows, notes = _with_tabs(path, text)
+    else:
         header, rows = _parse(path, text, delimiter, csv.QUOTE_MINIMAL)
+    return header, [(line, dict(zip(header, row, strict=True))) for line, row in rows], notes
+
+
+def _with_tabs(path: Path, text: str) -> tuple[tuple[str, ...], list[tuple[int, list[str]]], tuple[str, ...]]:
+    """Many TSV files use quotation marks as plain characters, two of which would make one text of all between them."""
+    try:
+        header, rows = _parse(path, text, "\t", csv.QUOTE_MINIMAL)
     except UserError:
-        if delimiter != "\t":
-            raise
-        # Many TSV files use quotation marks as plain characters.
-        header, rows = _parse(path, text, delimiter, csv.QUOTE_NONE)
-    return header, [(line, dict(zip(header, row, strict=True))) for line, row in rows]
+        return *_parse(path, text, "\t", csv.QUOTE_NONE), ()
+    with contextlib.suppress(UserError):  # a row does not fit then, so that the marks are no plain characters
+        plain_header, plain = _parse(path, text, "\t", csv.QUOTE_NONE)
+        if len(plain) > len(rows) and len(header) > 1:
+            return plain_header, plain, (f"{path}: quotation marks read as plain signs; in pairs they would join rows",)
+    return header, rows, ()
 
 
 def _parse(path: Path, text: str, delimiter: str, quoting: int) -> tuple[tuple[str, ...], list[tuple[int, list[str]]]]:
@@ -95,7 +116,7 @@ def _numbered(path: Path, reader: Iterator[list[str]]) -> Iterator[tuple[int, li
         yield line, row
 
 
-def _json_lines(path: Path, text: str) -> tuple[tuple[str, ...], list[tuple[int, dict[str, str]]]]:
+def _json_lines(path: Path, text: str) -> _Read:
     rows = []
     for line, content in enumerate(text.split("\n"), 1):
         if not content.strip():
@@ -108,7 +129,7 @@ def _json_lines(path: Path, text: str) -> tuple[tuple[str, ...], list[tuple[int,
             raise UserError(f"{path} line {line} is no JSON object: write one object on each line")
         rows.append((line, {valid(key): "" if value is None else valid(str(value)) for key, value in row.items()}))
     columns = tuple(dict.fromkeys(key for _, row in rows for key in row))
-    return columns, [(line, {name: row.get(name, "") for name in columns}) for line, row in rows]
+    return columns, [(line, {name: row.get(name, "") for name in columns}) for line, row in rows], ()
 
 
 TEXT_NAMES = (

@@ -1,6 +1,6 @@
 """Linear models of the n-grams that a text holds: the baselines of sentiment analysis, and half of its default."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import scipy.optimize
@@ -8,10 +8,17 @@ import scipy.sparse
 import scipy.special
 from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.linear_model import LogisticRegression
+from sklearn.multiclass import OneVsRestClassifier
 
 from keras_dl.text.wide_recurrent import log_count_ratios
 
 STRENGTHS = (0.03, 0.1, 0.3, 1.0)  # inverse of the penalty, by scikit-learn's convention
+
+
+def most_ngrams(classes: int) -> int:
+    """N-grams that a bag of words takes at most: each has a weight for every class, and several copies of these must
+    fit into memory."""
+    return min(1_000_000, 4_000_000 // classes)
 
 
 def holds(ngrams: Sequence[np.ndarray], features: int) -> scipy.sparse.csr_matrix:
@@ -47,7 +54,9 @@ class NaiveBayesRegression:
         features = texts.shape[1]
         rows = np.split(texts.indices, texts.indptr[1:-1])
         self.ratios = log_count_ratios(rows, labels, classes, features)
-        self.kernel, self.bias = np.zeros((features, classes)), np.zeros(classes)
+        # Half the memory where there are many; of two classes in full precision.
+        self.kernel = np.zeros((features, classes), "float64" if classes == 2 else "float32")
+        self.bias = np.zeros(classes)
         for c in range(1 if classes == 2 else 0, classes):
             model = LogisticRegression(
                 C=strength, solver="liblinear", dual=True, tol=1e-3, max_iter=500, random_state=0
@@ -70,6 +79,7 @@ def fit_naive_bayes_regression(
     truth: np.ndarray,
     classes: int,
     weights: np.ndarray | None = None,
+    advance: Callable[[int], object] = lambda count: None,
 ) -> NaiveBayesRegression:
     """The regression whose penalty gives the highest accuracy on the validation texts; of equals the strongest.
 
@@ -80,9 +90,16 @@ def fit_naive_bayes_regression(
         truth: their classes.
         classes: how many there are.
         weights: of the training texts.
+        advance: is told that one more of the `STRENGTHS` has been tried.
     """
-    models = [NaiveBayesRegression(train, labels, classes, strength, weights) for strength in STRENGTHS]
-    return max(models, key=lambda model: float(np.mean(model.logits(validation).argmax(-1) == truth)))
+
+    def accuracy(model: NaiveBayesRegression) -> float:
+        advance(1)
+        return float(np.mean(model.logits(validation).argmax(-1) == truth))
+
+    # One after the other, and only the best so far is kept: with many classes each takes much memory.
+    models = (NaiveBayesRegression(train, labels, classes, strength, weights) for strength in STRENGTHS)
+    return max(models, key=accuracy)
 
 
 def refit(
@@ -106,11 +123,12 @@ def refit(
 
 
 def tf_idf_predictions(train: scipy.sparse.csr_matrix, labels: np.ndarray, test: scipy.sparse.csr_matrix) -> np.ndarray:
-    """Classes `(texts,)` of the test texts by logistic regression on tf-idf: the usual bag of words."""
+    """Classes `(texts,)` of the test texts by logistic regression on tf-idf, the usual bag of words; of more than two
+    each against the rest."""
     weighting = TfidfTransformer(sublinear_tf=True).fit(train)
     model = LogisticRegression(C=10.0, solver="liblinear", random_state=0)
     if len(np.unique(labels)) > 2:
-        model = LogisticRegression(C=10.0, max_iter=500, random_state=0)
+        model = OneVsRestClassifier(model)
     return model.fit(weighting.transform(train), labels).predict(weighting.transform(test))
 
 

@@ -35,9 +35,10 @@ def explain(model: keras.Model, vocabulary: Vocabulary, texts: Sequence[str]) ->
     """Explains what the model predicts for each text.
 
     A word's contribution is the inner product of its vector with the gradient of the predicted class's log-odds with
-    respect to it (Li et al. 2016, arXiv:1506.01066; times the input: Denil et al. 2014, arXiv:1412.6815). A wide
-    branch of n-grams is linear, so its share is exact: that of an n-gram is divided evenly among its words, those of a
-    long text that the net does not read included.
+    respect to it (Li et al. 2016, arXiv:1506.01066; times the input: Denil et al. 2014, arXiv:1412.6815). So is that of
+    an n-gram of a wide branch, divided evenly among its words, those of a long text that the net does not read
+    included. The branch is linear: with two classes its shares are exact, with more the odds are against the others by
+    their probabilities, as the gradient takes them.
     """
     inner = keras.Model(model.input, [model.get_layer("embedding").output, model.output])
     attends = any(isinstance(layer, MultiHeadAttention) for layer in model.layers)
@@ -54,9 +55,10 @@ def explain(model: keras.Model, vocabulary: Vocabulary, texts: Sequence[str]) ->
         chosen, scores, contributions = _gradient_times_input(inner, as_taken(ids))
         contributions = contributions[: len(words)]
         if weights is not None:
-            others = np.delete(np.arange(weights.shape[1]), chosen)
-            shares = ngram_shares(vocabulary, whole, weights[:, chosen] - weights[:, others].mean(axis=1))
-            contributions += shares[read]
+            # Where the others round to 0, they are alike.
+            others = np.delete(scores.astype("float64"), chosen) + np.finfo("float32").tiny
+            against = np.delete(weights, chosen, axis=1) @ (others / others.sum())
+            contributions += ngram_shares(vocabulary, whole, weights[:, chosen] - against)[read]
         attention = None if maps is None else _looks(maps(ids["tokens"], training=False), len(words))
         explanations.append(Explanation(tuple(words), contributions, attention, scores))
     return explanations

@@ -1,8 +1,9 @@
 """From raw strings to the ids that text models take, in core TensorFlow ops: the same in training and in an export."""
 
 import json
+import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 import tensorflow as tf
@@ -20,6 +21,8 @@ BEGINNING = "~"  # marks the beginning of a word among n-grams; a sign of its ow
 _UNSPACED = r"\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}"
 _TYPOGRAPHIC = {0x2018: 0x27, 0x2019: 0x27, 0x201C: 0x22, 0x201D: 0x22, 0x3000: 0x20, 0xA0: 0x20}
 _CHUNK = 1024
+# SentencePiece leaves out lines of more than 4,192 bytes; a character has four at most.
+_LINE = re.compile(r".{1,1000}(?: |$)|.{1,1000}")
 
 
 def normalise(texts: tf.Tensor, lower: bool = True) -> tf.Tensor:
@@ -149,10 +152,15 @@ class Vocabulary(tf.Module):
         return tf.ragged.map_flat_values(self._token_ids.lookup, self.cut(tokens))
 
     def ngram_ids(self, tokens: tf.RaggedTensor) -> tf.RaggedTensor:
-        """int32 ids of the n-grams that are known, repeated ones as often as they occur."""
+        """int32 ids of the n-grams that are known, each once, in the order in which they first occur."""
         groups = split_ngrams(tokens, self.ngram_width, self.beginnings)
         ids = tf.ragged.map_flat_values(self._ngram_ids.lookup, groups)
-        return tf.ragged.boolean_mask(ids, ids != PADDING)
+        ids = tf.ragged.boolean_mask(ids, ids != PADDING)
+        size = 1 + len(self.ngram_list)
+        unique, _ = tf.unique(ids.value_rowids() * size + tf.cast(ids.flat_values, tf.int64))
+        return tf.RaggedTensor.from_value_rowids(
+            tf.cast(unique % size, tf.int32), unique // size, ids.nrows(), validate=False
+        )
 
     def ragged(self, texts: tf.Tensor) -> dict[str, tf.RaggedTensor]:
         """int32 ids of raw texts `(n,)` by the name of the model's input: `tokens`, and `ngrams` if there are any."""
@@ -220,6 +228,7 @@ def learn_vocabulary(
     ngram_size: int = 200_000,
     beginnings: Sequence[int] = (),
     max_tokens: int | None = None,
+    advance: Callable[[int], object] = lambda count: None,
 ) -> Vocabulary:
     """The tokens, and n-grams, that texts hold.
 
@@ -233,14 +242,22 @@ def learn_vocabulary(
         ngram_size: n-grams at most, 0 included.
         beginnings: see `Vocabulary`.
         max_tokens: see `Vocabulary`.
+        advance: is told how many more texts have been counted.
 
     Raises:
-        UserError: if no token is left.
+        UserError: if no token is left, or the size has no room for one.
     """
+    if size <= FIRST:
+        raise UserError(
+            f"a vocabulary of {size} has no room for a token beside padding and unknown ones: "
+            f"give {FIRST + 1} or more, by --vocabulary-size"
+        )
     model = None
     if unit == "subwords":
         plain = (normalise(tf.constant(chunk), lower).numpy() for chunk in chunks(texts))
-        model = train_subwords([text.decode("utf-8") for chunk in plain for text in chunk], size)
+        model = train_subwords(
+            [line for chunk in plain for text in chunk for line in _LINE.findall(text.decode("utf-8"))], size
+        )
     splitter = Vocabulary((), unit=unit, lower=lower, subword_model=model)
     counts: Counter[bytes] = Counter()
     ngram_counts: Counter[bytes] = Counter()
@@ -250,6 +267,7 @@ def learn_vocabulary(
         if ngram_width:
             groups = split_ngrams(tokens, ngram_width, beginnings)
             ngram_counts.update(groups.flat_values.numpy().tolist())
+        advance(len(chunk))
     tokens = _frequent(counts, size - FIRST, min_count)
     if not tokens:
         raise UserError(
@@ -278,7 +296,7 @@ def chunks(texts: Sequence[str], size: int = _CHUNK) -> Iterator[list[str]]:
 def _frequent(counts: Counter[bytes], most: int, min_count: int) -> list[str]:
     """Tokens by descending count, of equals the alphabetically first: the same for any order of the texts."""
     kept = sorted((-count, token) for token, count in counts.items() if count >= min_count)
-    return [token.decode("utf-8") for _, token in kept[:most]]
+    return [token.decode("utf-8") for _, token in kept[: max(0, most)]]
 
 
 def _table(tokens: Sequence[str], first: int, default: int) -> tf.lookup.StaticHashTable:

@@ -76,7 +76,7 @@ class NgramScores(keras.layers.Layer):
         counted = ops.cast(ops.not_equal(ids, before), "float32")
         if training and self.dropout:
             counted = keras.random.dropout(counted, self.dropout, seed=self.seed_generator)
-        weights = ops.take(self.ratios, ids, axis=0) * ops.take(self.kernel, ids, axis=0)
+        weights = ops.take(self.ratios * self.kernel, ids, axis=0)
         return ops.sum(weights * ops.cast(counted, weights.dtype)[..., None], axis=1)
 
     def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:

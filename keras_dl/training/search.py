@@ -9,10 +9,24 @@ from typing import Any
 
 from keras_dl.errors import UserError
 from keras_dl.run import write_text
+from keras_dl.training.loop import Diverged
 
 Range = tuple[float, float, str]  # least, most, "linear" or "log"
 BEST = 0.25  # share of the coarse trials around which the fine ones are drawn
 MARGIN = 0.1  # of a range, added on both sides of the best ones
+
+
+def keras_tuner() -> Any:
+    """The package.
+
+    Raises:
+        UserError: if it is missing.
+    """
+    try:
+        import keras_tuner
+    except ImportError:
+        raise UserError("search needs KerasTuner: pip install keras-tuner") from None
+    return keras_tuner
 
 
 def search_hyperparameters(
@@ -26,7 +40,8 @@ def search_hyperparameters(
     """Tries values from these ranges and returns the best; the folder gets `trials.csv`.
 
     Args:
-        measure: from values by name, and a name for the trial, to what is to be small.
+        measure: from values by name, and a name for the trial, to what is to be small. A trial that diverges, or has
+            no finite measure, is the worst.
         ranges: of each hyperparameter; those with whole limits stay whole.
         trials: how many values are tried.
         method: `"random"` (Bergstra & Bengio 2012, JMLR 13), or `"coarse-to-fine"`: the second half of the trials are
@@ -35,7 +50,7 @@ def search_hyperparameters(
         seed: of the draw.
 
     Raises:
-        UserError: without KerasTuner.
+        UserError: without KerasTuner, or if every trial diverges.
     """
     stages = [trials] if method == "random" or trials < 4 else [trials // 2, trials - trials // 2]
     tried: list[tuple[float, dict[str, Any]]] = []
@@ -45,7 +60,10 @@ def search_hyperparameters(
             tried.append(values)
             print(f"trial {len(tried)} of {trials}: {values[0]:.4f} with {_said(values[1])}", flush=True)
             _write(folder / "trials.csv", tried)
-    return min(tried, key=lambda row: row[0])[1]
+    measured, best = min(tried, key=lambda row: row[0])
+    if measured == math.inf:
+        raise UserError(f"the loss of each of the {trials} trials became infinite: lower --clip-norm")
+    return best
 
 
 def _draw(
@@ -56,17 +74,13 @@ def _draw(
     seed: int,
     tried: list[tuple[float, dict[str, Any]]],
 ) -> Any:
-    try:
-        import keras_tuner
-    except ImportError:
-        raise UserError("search needs KerasTuner: pip install keras-tuner") from None
-
-    space = keras_tuner.HyperParameters()
+    tuner = keras_tuner()
+    space = tuner.HyperParameters()
     for name, (least, most, scale) in box.items():
         kind = space.Int if isinstance(least, int) else space.Float
         kind(name, least, most, sampling=scale)
-    oracle = keras_tuner.oracles.RandomSearchOracle(
-        objective=keras_tuner.Objective("measured", "min"), max_trials=count, hyperparameters=space, seed=seed
+    oracle = tuner.oracles.RandomSearchOracle(
+        objective=tuner.Objective("measured", "min"), max_trials=count, hyperparameters=space, seed=seed
     )
     oracle.verbose = 0
     oracle._set_project_dir(str(folder), "oracle")
@@ -75,8 +89,12 @@ def _draw(
         if trial.status == "STOPPED":
             return
         values = {name: trial.hyperparameters.get(name) for name in box}
-        result = measure(values, f"trial-{len(tried) + 1:02d}")
-        oracle.update_trial(trial.trial_id, {"measured": result if math.isfinite(result) else 1e9})
+        try:
+            result = measure(values, f"trial-{len(tried) + 1:02d}")
+        except Diverged:
+            result = math.inf
+        result = result if math.isfinite(result) else math.inf
+        oracle.update_trial(trial.trial_id, {"measured": min(result, 1e9)})
         trial.status = "COMPLETED"
         oracle.end_trial(trial)
         yield result, values

@@ -4,8 +4,9 @@ import keras
 import numpy as np
 import scipy.sparse
 
+from keras_dl.data.progress import Progress
 from keras_dl.data.review_stream import EncodedReviews, scores_of
-from keras_dl.text.bag_of_words import blend, fit_naive_bayes_regression, holds, refit
+from keras_dl.text.bag_of_words import STRENGTHS, blend, fit_naive_bayes_regression, holds, refit
 
 
 def ngram_matrix(reviews: EncodedReviews, features: int) -> scipy.sparse.csr_matrix:
@@ -40,14 +41,20 @@ class WideBranch(keras.callbacks.Callback):
         train, validation = (ngram_matrix(part, branch.num_features) for part in (self._train, self._validation))
         truth = self._validation.targets.argmax(-1)
         labels, classes = self._train.targets.argmax(-1), branch.num_classes
-        wide = fit_naive_bayes_regression(train, labels, validation, truth, classes, self._train.weights)
-        deep = scores_of(keras.Model(self.model.input, top.output), self._validation)
-        factors = blend(deep, wide.logits(validation), truth)
+        net = keras.Model(self.model.input, top.output)
+        net.jit_compile = False  # XLA would compile it anew for each length of a batch
+        deep = scores_of(net, self._validation)
+        with Progress("learning from n-grams", len(STRENGTHS) + 1) as progress:
+            wide = fit_naive_bayes_regression(
+                train, labels, validation, truth, classes, self._train.weights, progress.advance
+            )
+            factors = blend(deep, wide.logits(validation), truth)
+            if not self._keep_validation:
+                class_weights = [np.mean(self._train.weights[labels == c]) for c in range(classes)]
+                weights = self._train.weights, np.array(class_weights)[truth]
+                wide = refit(wide, (train, validation), (labels, truth), weights)
+            progress.advance()
         print(f"the net counts {factors[0]:.2f} times, its n-gram branch {factors[1]:.2f} times", flush=True)
-        if not self._keep_validation:
-            class_weights = [np.mean(self._train.weights[labels == c]) for c in range(classes)]
-            weights = self._train.weights, np.array(class_weights)[truth]
-            wide = refit(wide, (train, validation), (labels, truth), weights)
         branch.ratios.assign(wide.ratios)
         branch.kernel.assign(wide.kernel * factors[1])
         top.kernel.assign(np.asarray(top.kernel) * factors[0])

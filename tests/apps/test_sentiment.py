@@ -15,8 +15,22 @@ import numpy as np
 import pytest
 
 import keras_dl
-from apps.sentiment import APPLICATION, COMMANDS, Search, Train, create_classifier, ranges_of
-from keras_dl import cli
+from apps.sentiment import (
+    APPLICATION,
+    COMMANDS,
+    Material,
+    Search,
+    Train,
+    create_classifier,
+    fit_classifier,
+    load_classifier,
+    measure_baselines,
+    ranges_of,
+    settle,
+)
+from keras_dl import cli, training
+from keras_dl.data import progress
+from keras_dl.data.review_set import ReviewSet
 from keras_dl.text.vocabulary import Vocabulary
 from keras_dl.training import set_mixed_precision
 
@@ -67,7 +81,7 @@ def newest(home):
 
 
 def answers(home):
-    return [json.loads(line) for line in (newest(home) / "predictions.jsonl").read_text().splitlines()]
+    return [json.loads(line) for line in (newest(home) / "predictions.jsonl").read_text().split("\n")[:-1]]
 
 
 def test_run_folder(home):
@@ -123,6 +137,9 @@ def test_predict_reads_files_and_standard_input(home, tmp_path, monkeypatch, cap
     monkeypatch.setattr(sys, "stdin", piped(b"poor room\n"))
     assert app("predict") == 0
     assert answers(home)[0]["label"] == "neg"
+    monkeypatch.setattr(sys, "stdin", piped("poor\u2028 room\n\ngood\u0085film\n".encode()))
+    assert app("predict") == 0
+    assert [answer["text"] for answer in answers(home)] == ["poor\u2028 room", "good\u0085film"]
     monkeypatch.setattr(sys, "stdin", piped("房间太差了，非常不好\n".encode("gbk")))
     assert app("predict") == 0
     assert answers(home)[0]["text"] == "房间太差了，非常不好"
@@ -158,8 +175,6 @@ def test_evaluate(home, tmp_path, capfd):
 
 
 def weights_of(run):
-    from keras_dl import training
-
     return training.load_model(run / "model.keras").get_weights()
 
 
@@ -220,6 +235,48 @@ def test_folds_go_on_where_they_were_stopped(home, tmp_path, capfd):
     assert app("train", "--run", run, "--resume") == 0
     assert json.loads((run / "metrics.json").read_text()) == whole
     assert (run / "fold-01" / "model.keras").stat().st_mtime_ns == kept, "a finished fold is not trained again"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "flags"),
+    [
+        (("train", "--folds", "2"), "--run run --resume"),
+        (("train", "--unlabelled", "more.txt"), "--run run --resume"),
+        (("search",), ""),
+    ],
+)
+def test_what_a_stopped_run_goes_on_with(home, tmp_path, monkeypatch, arguments, flags):
+    if arguments[0] == "search":
+        pytest.importorskip("keras_tuner")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "more.txt").write_text("good fine\n")
+    said = []
+
+    def stop(*_, **options):
+        said.append(options["go_on"])
+        raise training.Interrupted("stopped at step 1 of 2")
+
+    monkeypatch.setattr(training, "fit", stop)
+    assert app(*arguments, "--data", home / "reviews.csv", "--model", "embedding_average", "--run", "run") == 130
+    assert said == [flags]
+
+
+def test_lengths_of_batches_are_not_compiled_one_by_one(home, monkeypatch, tmp_path):
+    """As Keras would where there is a GPU."""
+    monkeypatch.setattr("keras.Model._resolve_auto_jit_compile", lambda model: True)
+    monkeypatch.setattr(training, "fit", lambda build, *_, **__: build())
+    part = ReviewSet(("good", "bad"), np.arange(2, dtype="int32"), ("neg", "pos"), "here")
+    material = Material((), Vocabulary(["good"]), None)
+    assert not fit_classifier(settle(Train(model="text_cnn")), material, part, part, tmp_path).jit_compile
+    assert not load_classifier(newest(home))[0].jit_compile
+
+
+def test_baselines_show_how_far_they_are(monkeypatch, capfd):
+    monkeypatch.setattr(progress, "PATIENCE", 0.0)
+    part = ReviewSet(("good film", "bad film") * 4, np.arange(8, dtype="int32") % 2, ("neg", "pos"), "here")
+    assert measure_baselines([part] * 3) == {"bag_of_words": 1.0, "bag_of_words_bayes": 1.0}
+    shown = capfd.readouterr().err
+    assert "learning words and pairs: 16 of 16" in shown and "fitting bags of words: 6 of 6" in shown
 
 
 def test_unlabelled_texts_teach_words_that_no_label_does(home, tmp_path):
@@ -291,6 +348,16 @@ def test_search_says_what_it_does_not_do(tmp_path, capfd, flag, value):
     assert f"search takes no {flag}" in capfd.readouterr().err
 
 
+def test_search_finds_what_it_lacks_before_it_reads_or_writes(tmp_path, monkeypatch, capfd):
+    monkeypatch.setitem(sys.modules, "keras_tuner", None)
+    assert app("search", "--data", "none.csv", "--run", tmp_path / "run") == 2
+    assert "search needs KerasTuner" in capfd.readouterr().err
+    assert not (tmp_path / "run").exists()
+    (tmp_path / "config.json").write_text("{}")
+    assert app("search", "--run", tmp_path) == 2
+    assert capfd.readouterr().err == f"error: {tmp_path} already holds a run; name another --run\n"
+
+
 @pytest.mark.parametrize("options", [Search(model="self_attention_classifier"), Search(vectors=Path("v.txt"))])
 def test_search_leaves_alone_a_width_that_is_given(options):
     assert "embedding_dim" not in ranges_of(options) and "learning_rate" in ranges_of(options)
@@ -332,6 +399,8 @@ def test_every_text_classifier_fits_the_application(name):
         ("text,label\n\0\1\2\3", (), "data.csv is a binary file"),
         (TWO_CLASSES + "one, two,1\n", (), "data.csv line 22 has 3 fields"),
         (TWO_CLASSES, ("--min-count", "50"), "no word occurs 50 times"),
+        (TWO_CLASSES, ("--vocabulary-size", "2"), "a vocabulary of 2 has no room for a token"),
+        (TWO_CLASSES, ("--text-column", "text", "--label-column", "text"), "are both 'text'"),
         (TWO_CLASSES, ("--model", "resnet50"), "resnet50 does image classification"),
         (TWO_CLASSES, ("--model", "grue"), "did you mean 'gru'"),
         (TWO_CLASSES, ("--model", "embedding_average", "--units", "4"), "takes no argument 'units'"),

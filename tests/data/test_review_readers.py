@@ -68,6 +68,33 @@ def test_quotation_marks_in_a_tsv_may_be_plain(tmp_path):
     assert read_reviews(str(tmp_path / "r.tsv")).texts == ('"so called" film', 'said "no')
 
 
+def test_quotation_marks_in_a_tsv_may_hide_rows(tmp_path):
+    (tmp_path / "r.tsv").write_text('text\tlabel\n"Great film\t1\nnot bad\t0\nhe said "\t0\n')
+    reviews = read_reviews(str(tmp_path / "r.tsv"))
+    assert pairs(reviews) == [('"Great film', "1"), ("not bad", "0"), ('he said "', "0")]
+    assert "quotation marks read as plain signs" in reviews.notes[0]
+    (tmp_path / "t.tsv").write_text('text\n"two\nlines"\none\n')
+    assert read_texts(tmp_path / "t.tsv") == (["two\nlines", "one"], ())
+
+
+def test_the_text_is_not_sought_in_the_column_of_the_labels(tmp_path):
+    (tmp_path / "r.csv").write_text("id,tweet,content\n1,good one,joy\n2,bad one,anger\n")
+    with pytest.raises(UserError, match="has the columns id, tweet, none of which"):
+        read_reviews(str(tmp_path / "r.csv"), label_column="content")
+    given = read_reviews(str(tmp_path / "r.csv"), text_column="tweet", label_column="content")
+    assert pairs(given) == [("good one", "joy"), ("bad one", "anger")]
+    with pytest.raises(UserError, match="are both 'tweet'"):
+        read_reviews(str(tmp_path / "r.csv"), text_column="tweet", label_column="tweet")
+
+
+@pytest.mark.parametrize("column", ["text_column", "label_column"])
+def test_columns_of_what_has_none_are_refused(tmp_path, column):
+    (tmp_path / "pos.txt").write_text("good\n")
+    for source in ("builtin", str(tmp_path)):
+        with pytest.raises(UserError, match=f"has no columns: leave out --{column.replace('_', '-')}"):
+            read_reviews(source, **{column: "x"})
+
+
 def test_empty_rows_are_left_out_and_counted(tmp_path):
     (tmp_path / "r.csv").write_text("text,label\ngood,1\n,0\n  ,0\nbad,0\n\n   \n , \nno label,\n")
     reviews = read_reviews(str(tmp_path / "r.csv"))
@@ -126,6 +153,32 @@ def test_folders(tmp_path):
     assert pairs(read_reviews(str(tmp_path / "d"))) == ROWS
 
 
+def test_files_beside_those_of_the_classes_are_left_out(tmp_path):
+    for name in ("README", "README.txt", "LICENSE-CC.md", "licence.txt"):
+        (tmp_path / name).write_text("about\n")
+    (tmp_path / "r.pos").write_text("good\n")
+    (tmp_path / "r.NEG").write_text("bad\n")
+    reviews = read_reviews(str(tmp_path))
+    assert sorted(pairs(reviews)) == [("bad", "NEG"), ("good", "pos")]
+    assert len(reviews.notes) == 4 and f"left out {tmp_path / 'README.txt'}" in reviews.notes[2]
+    (tmp_path / "s.pos").write_text("good\n")
+    (tmp_path / "s.neg").write_text("bad\n")
+    with pytest.raises(UserError, match="a file per class of r and of s"):
+        read_reviews(str(tmp_path))
+    for name in ("r.pos", "r.NEG", "s.pos", "s.neg"):
+        (tmp_path / name).unlink()
+    (tmp_path / "Pos.TXT").write_text("good\n")
+    (tmp_path / "neg.txt").write_text("bad\n")
+    assert sorted(pairs(read_reviews(str(tmp_path)))) == [("bad", "neg"), ("good", "Pos")]
+
+
+def test_suffixes_in_folders_of_classes_may_be_capitals(tmp_path):
+    for name, file in (("pos", "1.TXT"), ("neg", "1.txt")):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / file).write_text(name)
+    assert pairs(read_reviews(str(tmp_path))) == [("neg", "neg"), ("pos", "pos")]
+
+
 def test_tensorflow_datasets(monkeypatch):
     monkeypatch.setattr(tfds_reader, "_network_answers", lambda: True)
     with tfds.testing.mock_data(num_examples=9):
@@ -135,8 +188,13 @@ def test_tensorflow_datasets(monkeypatch):
             for example in tfds.as_numpy(tfds.load("imdb_reviews", split="train"))
         ]
         assert pairs(reviews) == [(text.strip(), label) for text, label in expected]
+        assert pairs(read_reviews("tfds:imdb_reviews", text_column="text", label_column="label")) == pairs(reviews)
         with pytest.raises(UserError, match="has no text per example"):
             read_reviews("tfds:mnist")
+        with pytest.raises(UserError, match="has no text 'body'; --text-column takes one of text"):
+            read_reviews("tfds:imdb_reviews", text_column="body")
+        with pytest.raises(UserError, match="has no class label 'text'; --label-column takes one of label"):
+            read_reviews("tfds:imdb_reviews", label_column="text")
 
 
 @pytest.mark.parametrize(
@@ -185,6 +243,8 @@ def test_bad_places_and_columns(tmp_path):
 def test_texts_without_labels(tmp_path):
     (tmp_path / "t.txt").write_text("one\n\n two \n")
     assert read_texts(tmp_path / "t.txt") == (["one", "two"], ("left out 1 row: empty text",))
+    (tmp_path / "u.txt").write_bytes("one\u2028 more\u0085\fstill\r\ntwo\rthree".encode())
+    assert read_texts(tmp_path / "u.txt")[0] == ["one\u2028 more\u0085\fstill", "two", "three"]
     (tmp_path / "t.csv").write_text("whatever\none\ntwo\n")
     assert read_texts(tmp_path / "t.csv")[0] == ["one", "two"]
     (tmp_path / "e.txt").write_text("\n\n")

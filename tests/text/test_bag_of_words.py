@@ -1,15 +1,21 @@
 """The linear half of the default model and its baselines, against scikit-learn and by hand."""
 
+import weakref
+
 import numpy as np
 import pytest
+from sklearn.feature_extraction.text import TfidfTransformer
 from sklearn.linear_model import LogisticRegression
 
 from keras_dl.errors import UserError
+from keras_dl.text import bag_of_words
 from keras_dl.text.bag_of_words import (
+    STRENGTHS,
     NaiveBayesRegression,
     blend,
     fit_naive_bayes_regression,
     holds,
+    most_ngrams,
     refit,
     tf_idf_predictions,
 )
@@ -51,6 +57,29 @@ def test_three_classes_are_learned(data):
     model = fit_naive_bayes_regression(texts[:400], labels[:400], texts[400:500], labels[400:500], 3)
     assert np.mean(model.logits(texts[500:]).argmax(-1) == labels[500:]) > 0.6
     assert np.mean(tf_idf_predictions(texts[:400], labels[:400], texts[500:]) == labels[500:]) > 0.6
+
+
+def test_many_classes_fit_into_memory(data, monkeypatch):
+    """Few n-grams for each, one regression beside the best so far, none of them over all classes at once."""
+    assert [most_ngrams(classes) for classes in (2, 4, 20)] == [1_000_000, 1_000_000, 200_000]
+    alive, most, told = weakref.WeakSet(), [], []
+
+    class Counted(NaiveBayesRegression):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            alive.add(self)
+            most.append(len(alive))
+
+    monkeypatch.setattr(bag_of_words, "NaiveBayesRegression", Counted)
+    texts, labels = data
+    best = fit_naive_bayes_regression(texts[:300], labels[:300], texts[300:], labels[300:], 3, advance=told.append)
+    assert max(most) <= 2 and sum(told) == len(most) == len(STRENGTHS)
+    assert best.kernel.dtype == "float32"
+    weighting = TfidfTransformer(sublinear_tf=True).fit(texts[:300])
+    seen, test = weighting.transform(texts[:300]), weighting.transform(texts[300:])
+    rest = LogisticRegression(C=10.0, solver="liblinear", random_state=0)
+    sure = [rest.fit(seen, labels[:300] == c).decision_function(test) for c in range(3)]
+    np.testing.assert_array_equal(tf_idf_predictions(texts[:300], labels[:300], texts[300:]), np.argmax(sure, axis=0))
 
 
 def test_the_chosen_penalty_is_used_on_all_texts(data):

@@ -80,6 +80,26 @@ def test_a_wide_branch_counts_in_full():
     np.testing.assert_allclose(found.contributions.sum(), log_odds, rtol=1e-5)
 
 
+def test_with_three_classes_a_wide_branch_has_the_share_of_the_gradient():
+    """A bit more of the kernel changes the log-odds by that bit of all contributions."""
+    vocabulary = Vocabulary(["not", "bad"], ngrams=["not", "bad", "not bad"], ngram_width=2)
+    model = keras_dl.create_model(
+        "wide_recurrent", vocabulary_size=4, num_classes=3, embedding_dim=4, units=4, ngram_features=4
+    )
+    top, scores = model.get_layer("deep"), model.get_layer("ngram_scores")
+    top.set_weights([np.zeros_like(top.kernel), np.array([0.5, -1, 1], "float32")])
+    kernel = np.random.default_rng(0).normal(size=(4, 3))
+    log_odds = []
+    for factor in (1, 0.99, 1.01):
+        scores.kernel.assign(factor * kernel)
+        (found,) = explain(model, vocabulary, ["not bad"])
+        said, contributed = found.scores.max(), found.contributions.sum()
+        log_odds.append(np.log(said / (1 - said)))
+        if factor == 1:
+            expected = contributed
+    np.testing.assert_allclose((log_odds[2] - log_odds[1]) / 0.02, expected, rtol=1e-3)
+
+
 def test_attention_is_shown_where_there_is_some():
     model = keras_dl.create_model(
         "self_attention_classifier", vocabulary_size=4, num_classes=2, embedding_dim=4, units=4, num_heads=2

@@ -6,7 +6,16 @@ import pytest
 import tensorflow as tf
 
 from keras_dl.errors import UserError
-from keras_dl.text.vocabulary import Vocabulary, learn_vocabulary, load_vocabulary, normalise
+from keras_dl.text.vocabulary import (
+    PADDING,
+    Vocabulary,
+    learn_vocabulary,
+    load_vocabulary,
+    normalise,
+    padded,
+    split_ngrams,
+)
+from keras_dl.text.wide_recurrent import NgramScores
 
 
 def split(text, **options):
@@ -53,6 +62,14 @@ def test_subwords_join_to_the_text():
     assert len(pieces) > 1 and len(vocabulary) <= 42
 
 
+@pytest.mark.parametrize("text", ["word " * 1000, "房间非常好" * 400], ids=["words", "chinese"])
+def test_subwords_are_learned_from_texts_of_any_length(text):
+    """SentencePiece itself leaves out lines of more than 4,192 bytes."""
+    vocabulary = learn_vocabulary(["dull plot 差", text], unit="subwords", size=60, min_count=1)
+    ids = vocabulary(tf.constant([text[:10]]))["tokens"].numpy()[0]
+    assert len(ids) <= 2 and all(ids > 1)
+
+
 def test_full_width_forms_are_those_of_unicode():
     import unicodedata
 
@@ -75,11 +92,46 @@ def test_ids_by_frequency_with_a_cut():
         learn_vocabulary(["one", "two"], min_count=2)
 
 
+@pytest.mark.parametrize("size", [1, 2])
+def test_a_size_without_room_for_a_token_is_refused(size):
+    with pytest.raises(UserError, match=f"a vocabulary of {size} has no room"):
+        learn_vocabulary(["one two one two"], size=size)
+
+
+def test_no_ngrams_are_asked_for():
+    assert learn_vocabulary(["one two one two"], ngram_width=2, ngram_size=0).ngram_list == []
+
+
+def test_what_has_been_counted_is_told():
+    told = []
+    learn_vocabulary(["one two"] * 1500, advance=told.append)
+    assert len(told) > 1 and sum(told) == 1500
+
+
 def test_ngrams_are_numbered_from_one_and_unknown_ones_left_out():
     vocabulary = learn_vocabulary(["not bad", "not bad at all"], ngram_width=2, min_count=2)
     assert vocabulary.ngram_list == ["bad", "not", "not bad"]
     inputs = vocabulary(tf.constant(["bad not", "not bad !", "", "new"]))
     assert [set(row) - {0} for row in inputs["ngrams"].numpy().tolist()] == [{1, 2}, {1, 2, 3}, set(), set()]
+
+
+def test_each_ngram_is_listed_once_and_the_branch_says_the_same():
+    """As with n-grams listed as often as they occur, the branch counting them once."""
+    random = np.random.default_rng(0)
+    texts = [" ".join(random.choice(["room", "rooms", "bad", "not", "好"], length)) for length in (40, 0, 7, 1)]
+    vocabulary = learn_vocabulary(texts, ngram_width=2, beginnings=(3,), min_count=2)
+    groups = split_ngrams(vocabulary.split(tf.constant(texts)), 2, (3,))
+    repeated = tf.ragged.map_flat_values(vocabulary._ngram_ids.lookup, groups)
+    repeated = tf.ragged.boolean_mask(repeated, repeated != PADDING)
+    ids = vocabulary.ragged(tf.constant(texts))["ngrams"]
+    for row, expected in zip(ids.to_list(), repeated.to_list(), strict=True):
+        assert row == list(dict.fromkeys(expected))
+    assert len(ids[0]) < len(repeated[0])
+    layer = NgramScores(1 + len(vocabulary.ngram_list), 3)
+    layer.build((None, None))
+    for weight in (layer.ratios, layer.kernel):
+        weight.assign(random.normal(size=weight.shape))
+    np.testing.assert_allclose(layer(padded(ids)), layer(padded(repeated)), atol=1e-5)
 
 
 def test_words_are_known_by_their_beginnings():

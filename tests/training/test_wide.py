@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from keras_dl import create_model
+from keras_dl.data import progress
 from keras_dl.data.review_set import ReviewSet
 from keras_dl.data.review_stream import encode, scores_of
 from keras_dl.text.bag_of_words import blend, fit_naive_bayes_regression, refit
@@ -22,7 +23,8 @@ def reviews(count, seed):
 
 
 @pytest.mark.parametrize("keep_validation", [False, True])
-def test_the_saved_model_adds_both_with_their_factors(keep_validation):
+def test_the_saved_model_adds_both_with_their_factors(keep_validation, monkeypatch, capfd):
+    monkeypatch.setattr(progress, "PATIENCE", 0.0)
     keras.utils.set_random_seed(0)
     train, validation = reviews(200, 0), reviews(60, 1)
     vocabulary = learn_vocabulary(train.texts, ngram_width=2)
@@ -47,3 +49,4 @@ def test_the_saved_model_adds_both_with_their_factors(keep_validation):
     expected = factors[0] * deep + factors[1] * wide.logits(matrices[1])
     np.testing.assert_allclose(scores_of(model, parts[1]), expected, atol=1e-4)
     assert np.mean(expected.argmax(-1) == validation.labels) > 0.8
+    assert "learning from n-grams: 5 of 5" in capfd.readouterr().err
