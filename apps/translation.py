@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import json
 import sys
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -29,7 +30,11 @@ SAMPLE_PAIRS, SAMPLE_HELD_OUT = 13_000, 500
 HELD_OUT = 1000  # pairs at most, if no validation files are given
 WATCHED = 500  # validation pairs that BLEU is measured on after each epoch
 SHOWN = 10
-LENGTH_BINS = (5, 10, 15, 20, 30)  # words, or Chinese characters
+LENGTH_BINS = (5, 10, 15, 20, 30)  # words, or characters where no spaces divide words
+BLOCK = 2048  # sentences that `predict` translates before it prints them
+COVERED = 0.999  # share of the training pairs whose target a translation may be as long as
+# Scripts without spaces between words, and which of sacreBLEU's tokenisers splits their characters.
+UNSPACED = {"CJK": "zh"} | dict.fromkeys(("HIRAGANA", "KATAKANA", "THAI", "LAO", "KHMER", "MYANMAR"), "char")
 
 
 # Configuration
@@ -49,16 +54,19 @@ class Train(cli.TrainingOptions):
     """Source and target file to validate on. By default up to 1,000 pairs are held out."""
     reverse: bool = False
     """Translate the other way."""
-    model: str = "transformer_base"
-    """transformer_base, transformer_big, seq2seq or seq2seq_attention; the sizes below replace its own."""
+    model: str | None = None
+    """transformer_base or transformer_big, as large as in their paper; seq2seq or seq2seq_attention. By default a small
+    transformer_base, whose hidden layers have three times --width."""
     blocks: int | None = None
-    """Blocks, or recurrent layers, on each side. By default 2 for the built-in sample, otherwise 3."""
+    """Blocks, or recurrent layers, on each side. By default 2 for the built-in sample, otherwise 3 (the paper's 6 for a
+    Transformer named by --model)."""
     width: int | None = None
-    """Features of a token. By default 128 for the built-in sample, otherwise 192 (256 for recurrent models)."""
-    heads: int = 4
-    """Attention heads of a Transformer."""
+    """Features of a token. By default 128 for the built-in sample, otherwise 192 (256 for recurrent models, whose state
+    has twice as many; the paper's 512 or 1024 for a Transformer named by --model)."""
+    heads: int | None = None
+    """Attention heads of a Transformer. By default 4 (the paper's 8 or 16 for one named by --model)."""
     dropout: float | None = None
-    """By default 0.05 for the built-in sample, otherwise 0.2."""
+    """By default 0.05 for the built-in sample, otherwise 0.2 (the paper's 0.1 or 0.3 for a named Transformer)."""
     norm: Literal["pre", "post"] = "pre"
     """Where a Transformer normalises."""
     attention: Literal["additive", "scaled_dot"] = "scaled_dot"
@@ -74,7 +82,8 @@ class Train(cli.TrainingOptions):
     joint: Literal["auto", "yes", "no"] = "auto"
     """One vocabulary for both languages; auto is yes if both are written in one script."""
     max_length: int = 128
-    """Tokens of a sentence; longer pairs are left out of training, longer sources are cut off at a word."""
+    """Tokens of a sentence, the mark of its end included; longer pairs are left out of training, longer sources are cut
+    off at a word."""
     batch_tokens: int | None = None
     """Tokens of a side in a batch, over all replicas. By default 1,500 for the built-in sample, otherwise 2,500."""
     epochs: int | None = None
@@ -137,11 +146,26 @@ class Export(cli.Options):
     """Hypotheses per sentence; by default the run's."""
     alpha: float | None = None
     """Length penalty; by default the run's."""
-    n_best: int = 3
-    """Translations per sentence."""
+    n_best: int | None = None
+    """Translations per sentence. By default 3, or as many as a narrower beam has."""
 
 
 # Data
+
+
+def say(pairs: Pairs, scripts: Sequence[str] | None = None) -> None:
+    """Prints how many pairs there are, how their files were read, what was left out, and a warning if they are not
+    written in the scripts of the training pairs, where those are given."""
+    from keras_dl.data.pairs import swapped_sides
+
+    for note in pairs.notes:
+        print(note)
+    print(f"{len(pairs):,} pairs from {pairs.name}")
+    for reason, count in pairs.dropped.items():
+        print(f"left out {count:,} {reason}")
+    warning = swapped_sides(scripts, pairs) if scripts else None
+    if warning:
+        print(warning)
 
 
 def read_pairs(options: Train) -> Pairs:
@@ -166,22 +190,18 @@ def read_pairs(options: Train) -> Pairs:
     else:
         pairs = readers.read_tsv(Path(options.data))
     pairs = pairs.reversed() if options.reverse else pairs
-    print(f"{len(pairs):,} pairs from {pairs.name}")
-    for reason, count in pairs.dropped.items():
-        print(f"left out {count:,} {reason}")
+    say(pairs)
     return pairs
 
 
 def split_pairs(options: Train, pairs: Pairs) -> dict[str, Pairs]:
     """`train` and `validation`, and `test` for the built-in sample; no part shares a sentence with another."""
-    from keras_dl.data.pairs import hold_out, read_parallel, swapped_sides
+    from keras_dl.data.pairs import hold_out, read_parallel
 
     if options.validation is not None:
-        validation = read_parallel(*map(Path, options.validation))
+        validation = read_parallel(*map(Path, options.validation), keep_outliers=True)
         validation = validation.reversed() if options.reverse else validation
-        warning = swapped_sides(pairs, validation)
-        if warning:
-            print(warning)
+        say(validation, pairs.scripts())
         return {"train": pairs, "validation": validation}
     if options.source is None and options.data == "builtin":
         train, validation, test = hold_out(pairs, [SAMPLE_HELD_OUT] * 2, options.seed)
@@ -210,31 +230,50 @@ def encode(pairs: Pairs, source: Pieces, target: Pieces, max_length: int) -> Enc
     return EncodedPairs(*(tf.ragged.boolean_mask(side, fits) for side in (encoded.sources, encoded.targets)))
 
 
+def expansion(encoded: EncodedPairs) -> float:
+    """Tokens of a target for each of its source that few pairs exceed, both marks of the end counted; 2 at least."""
+    import numpy as np
+
+    ratios = (encoded.targets.row_lengths() - 1) / encoded.sources.row_lengths()
+    return max(2.0, float(np.quantile(ratios, COVERED)))
+
+
+def load_traits(folder: Path) -> dict[str, Any]:
+    """What a run keeps of its training pairs, their `scripts` and `expansion`; nothing in a run older than these."""
+    path = folder / "pairs.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+
+
 # Model
 
 
 def settle(options: Train, pairs: Pairs) -> Train:
-    """The options with every `auto` and default decided."""
-    from keras_dl.data.pairs import script
+    """The options with every `auto` and default decided, except that no `model` stays the small default."""
     from keras_dl.registry import model_info
+    from keras_dl.text.transformer import VARIANTS
 
-    if model_info(options.model).task != "translation":
+    if options.model is not None and model_info(options.model).task != "translation":
         raise UserError(f"--model: {options.model} does {model_info(options.model).task}; choose one for translation")
     sample = options.source is None and options.data == "builtin"
-    recurrent = options.model.startswith("seq2seq")
+    recurrent = is_recurrent(options)
+    if options.model in VARIANTS:
+        blocks, width, _, heads, dropout = VARIANTS[options.model]
+    else:
+        blocks, dropout = (2, 0.05) if sample else (3, 0.2)
+        width, heads = 128 if sample else 256 if recurrent else 192, None if recurrent else 4
     defaults = {
-        "blocks": (2, 3),
-        "width": (128, 256 if recurrent else 192),
-        "dropout": (0.05, 0.2),
-        "vocabulary": (300, 6000),
-        "batch_tokens": (1500, 2500),
-        "epochs": (10, 20),
+        "blocks": blocks,
+        "width": width,
+        "heads": heads,
+        "dropout": dropout,
+        "vocabulary": 300 if sample else 6000,
+        "batch_tokens": 1500 if sample else 2500,
+        "epochs": 10 if sample else 20,
     }
-    decided: dict[str, Any] = {
-        name: small if sample else large for name, (small, large) in defaults.items() if getattr(options, name) is None
-    }
+    decided: dict[str, Any] = {name: value for name, value in defaults.items() if getattr(options, name) is None}
     if options.joint == "auto":
-        decided["joint"] = "yes" if script(pairs.sources) == script(pairs.targets) else "no"
+        source, target = pairs.scripts()
+        decided["joint"] = "yes" if source == target else "no"
     options = dataclasses.replace(options, **decided)
     if options.copy_source and (options.model != "seq2seq_attention" or options.joint == "no"):
         raise UserError("--copy-source needs --model seq2seq_attention and --joint yes")
@@ -243,6 +282,11 @@ def settle(options: Train, pairs: Pairs) -> Train:
     if options.average and options.early_stopping:
         raise UserError("--early-stopping keeps the best weights, --average the averaged ones; choose one of them")
     return options
+
+
+def is_recurrent(options: Train) -> bool:
+    """Whether the model is none of the Transformers."""
+    return (options.model or "").startswith("seq2seq")
 
 
 def create_translation_model(options: Train, source: Pieces, target: Pieces) -> keras.Model:
@@ -254,14 +298,16 @@ def create_translation_model(options: Train, source: Pieces, target: Pieces) -> 
         "target_vocabulary": None if options.joint == "yes" else len(target),
         "dropout": options.dropout,
     }
-    if options.model.startswith("seq2seq"):
+    if is_recurrent(options):
         arguments |= {"embedding": options.width, "units": 2 * options.width, "num_layers": options.blocks}
         if options.model == "seq2seq_attention":
             arguments |= {"attention": options.attention, "copy": options.copy_source}
     else:
         arguments |= {"num_blocks": options.blocks, "width": options.width, "num_heads": options.heads}
-        arguments |= {"hidden": 3 * options.width, "pre_norm": options.norm == "pre"}
-    return keras_dl.create_model(options.model, **arguments)
+        arguments |= {"pre_norm": options.norm == "pre"}
+        if options.model is None:
+            arguments["hidden"] = 3 * options.width
+    return keras_dl.create_model(options.model or "transformer_base", **arguments)
 
 
 def learn_vocabularies(options: Train, pairs: Pairs) -> tuple[Pieces, Pieces]:
@@ -290,11 +336,12 @@ def load_translator(folder: Path) -> Translator:
 
     trained = run.load_config(folder, Train)
     model = training.load_model(folder / "model.keras")
-    return Translator(model, *load_vocabularies(trained, folder), trained.max_length)
+    source, target = load_vocabularies(trained, folder)
+    return Translator(model, source, target, trained.max_length, load_traits(folder).get("expansion", 2.0))
 
 
-def search_of(options: Any, trained: Train, n_best: int = 1) -> Any:
-    """How to search: as this command says, or else as the run does."""
+def search_of(options: Any, trained: Train, n_best: int | None = 1) -> Any:
+    """How to search: as this command says, or else as the run does; without `n_best` for 3 translations at most."""
     from keras_dl.text.translator import Search
 
     width = trained.beam if options.beam is None else options.beam
@@ -303,6 +350,7 @@ def search_of(options: Any, trained: Train, n_best: int = 1) -> Any:
         raise UserError(f"--alpha is {alpha}; give 0 or more")
     if width < 1:
         raise UserError(f"--beam is {width}; give 1 or more")
+    n_best = min(3, width) if n_best is None else n_best
     if not 1 <= n_best <= width:
         raise UserError(f"--n-best is {n_best}; a beam of {width} gives 1 to {width}")
     return Search(width, alpha, n_best)
@@ -311,13 +359,29 @@ def search_of(options: Any, trained: Train, n_best: int = 1) -> Any:
 # Train
 
 
-def train(options: Train) -> None:
-    """Trains a translator on your sentence pairs, measures its BLEU, shows what it looks at, and exports it."""
+def check_options(options: Train) -> None:
+    """Refuses options that can't be, before anything is read.
+
+    Raises:
+        UserError: naming the flag.
+    """
     cli.check_positive(
         options, "blocks", "width", "heads", "vocabulary", "batch_tokens", "epochs", "learning_rate", "early_stopping"
     )
     cli.check_positive(options, "clip_norm", "max_length")
+    if options.dropout is not None and not 0 <= options.dropout < 1:
+        raise UserError(f"--dropout is {options.dropout}; give 0 or more, and less than 1")
+    for field in ("label_smoothing", "scheduled_sampling"):
+        if not 0 <= getattr(options, field) <= 1:
+            raise UserError(f"--{field.replace('_', '-')} is {getattr(options, field)}; give 0 to 1")
+    if not options.warmup_epochs >= 0:
+        raise UserError(f"--warmup-epochs is {options.warmup_epochs}; give 0 or more")
     search_of(options, options)
+
+
+def train(options: Train) -> None:
+    """Trains a translator on your sentence pairs, measures its BLEU, shows what it looks at, and exports it."""
+    check_options(options)
     import keras
 
     from keras_dl import training
@@ -345,6 +409,8 @@ def train(options: Train) -> None:
             if chief:
                 run.save_config(folder, options)
                 run.save_fingerprint(folder, rows_of(parts))
+                traits = {"scripts": parts["train"].scripts(), "expansion": expansion(encoded["train"])}
+                run.write_json(folder / "pairs.json", traits)
                 for side, pieces in (("source", source), ("target", target)):
                     pieces.save(folder / f"{side}_vocabulary.json")
         fit_translator(options, encoded, parts["validation"], source, target, folder, strategy)
@@ -358,7 +424,7 @@ def train(options: Train) -> None:
         run.write_json(folder / "metrics.json", metrics)
     print(f"run: {folder}\npictures: {folder / 'plots'}")
     if options.export:
-        search = search_of(options, options, min(3, options.beam))
+        search = search_of(options, options, None)
         print(f"export: {export_translator(folder, Path('saved_models'), search)}")
 
 
@@ -433,7 +499,7 @@ def fit_translator(
 
     def validate(model: keras.Model) -> dict[str, float]:
         if not translators:  # the search is compiled once
-            translators.append(Translator(model, source, target, options.max_length))
+            translators.append(Translator(model, source, target, options.max_length, expansion(encoded["train"])))
         losses, weights = 0.0, 0.0
         for inputs, following, weight in held_out:
             batch = float(keras.ops.sum(keras.ops.cast(weight > 0, "float32")))
@@ -462,15 +528,20 @@ def fit_translator(
 # Evaluate
 
 
+def tokenizer_of(texts: Sequence[str]) -> str:
+    """Which of sacreBLEU's tokenisers tells the words of these texts apart, or their characters."""
+    from keras_dl.data.pairs import script
+
+    return UNSPACED.get(script(texts), "13a")
+
+
 def scores(translations: Sequence[str], pairs: Pairs) -> dict[str, float]:
     """BLEU, chrF and the share of translations that are the reference, letter by letter."""
-    from keras_dl.data.pairs import script
     from keras_dl.text.bleu import bleu, chrf
 
-    tokenize = "zh" if script(pairs.targets) == "CJK" else "13a"
     exact = sum(a == b for a, b in zip(translations, pairs.targets, strict=True)) / len(pairs)
     return {
-        "bleu": bleu(translations, pairs.targets, tokenize),
+        "bleu": bleu(translations, pairs.targets, tokenizer_of(pairs.targets)),
         "chrf": chrf(translations, pairs.targets),
         "exact_match": exact,
     }
@@ -487,6 +558,8 @@ def evaluate_and_draw(translator: Translator, pairs: Pairs, search: Any, folder:
     from keras_dl.text.translator import Search
 
     metrics: dict[str, float] = {}
+    tokenizer = tokenizer_of(pairs.targets)
+    measure = "BLEU" if tokenizer == "13a" else f"BLEU (tokeniser {tokenizer})"
     for name, one in (("greedy", Search(1, search.alpha)), (f"beam {search.width}", search)):
         began = time.monotonic()
         texts = [found.text for found in translator.translate(pairs.sources, one)]
@@ -495,8 +568,8 @@ def evaluate_and_draw(translator: Translator, pairs: Pairs, search: Any, folder:
         prefix = "greedy_" if name == "greedy" else ""
         metrics |= {prefix + key: value for key, value in found.items()}
         print(
-            f"  {name:<8} BLEU {found['bleu']:.2f}  chrF {found['chrf']:.2f}  exact match {found['exact_match']:.1%}"
-            f"  ({len(pairs) / seconds:.0f} sentences a second)"
+            f"  {name:<8} {measure} {found['bleu']:.2f}  chrF {found['chrf']:.2f}"
+            f"  exact match {found['exact_match']:.1%}  ({len(pairs) / seconds:.0f} sentences a second)"
         )
     pictures = folder / "plots"
     shown = np.random.default_rng(0).permutation(len(pairs))[:SHOWN]
@@ -517,14 +590,13 @@ def evaluate_and_draw(translator: Translator, pairs: Pairs, search: Any, folder:
 
 
 def draw_lengths(pairs: Pairs, texts: Sequence[str], path: Path) -> None:
-    """BLEU over the length of the source, in words, or in characters of Chinese."""
+    """BLEU over the length of the source, in words, or in characters where no spaces divide words."""
     import numpy as np
 
     from keras_dl import plots
-    from keras_dl.data.pairs import script
 
-    chinese = script(pairs.sources) == "CJK"
-    lengths = np.array([len(source) if chinese else len(source.split()) for source in pairs.sources])
+    spaced = tokenizer_of(pairs.sources) == "13a"
+    lengths = np.array([len(source.split()) if spaced else len(source) for source in pairs.sources])
     labels, values, counts = [], [], []
     for low, high in zip((0, *LENGTH_BINS), (*LENGTH_BINS, None), strict=True):
         rows = np.flatnonzero((lengths > low) & (lengths <= (high or lengths.max())))
@@ -546,7 +618,9 @@ def evaluate(options: Evaluate) -> None:
     if (options.source is None) != (options.target is None):
         raise UserError("--source and --target go together; name both files")
     if options.source is not None:
-        parts = {options.source.stem: read_parallel(options.source, options.target)}
+        pairs = read_parallel(options.source, options.target, keep_outliers=True)
+        say(pairs, load_traits(folder).get("scripts"))
+        parts = {options.source.stem: pairs}
     else:
         parts = split_pairs(trained, read_pairs(trained))
         run.check_fingerprint(folder, rows_of(parts), "the data")
@@ -563,29 +637,67 @@ def evaluate(options: Evaluate) -> None:
 # Predict
 
 
+def sentences(options: Predict) -> list[str]:
+    """What the command line names, in NFC as in training: arguments, a file's lines, or those of standard input.
+
+    Raises:
+        UserError: if there is none, for an argument that is not UTF-8, and as `read_lines`.
+    """
+    from keras_dl.data.pairs import decode_lines, read_lines, split_lines
+    from keras_dl.data.text_file import valid
+
+    note = None
+    if options.file is not None:
+        texts, note = read_lines(options.file)
+    elif options.texts:
+        texts = list(options.texts)
+        for number, text in enumerate(texts, 1):
+            if text != valid(text):
+                raise UserError(
+                    f"sentence {number} of the command line is not UTF-8; put it into a file and name that with --file"
+                )
+    elif hasattr(sys.stdin, "buffer"):
+        texts, note = decode_lines(sys.stdin.buffer.read(), "standard input")
+    else:  # a stand-in, as of a notebook, has text only
+        texts = split_lines(sys.stdin.read())
+    if note:
+        print(note, file=sys.stderr)
+    if not texts:
+        raise UserError("no sentences given; name some after predict, a --file, or send them to standard input")
+    return [unicodedata.normalize("NFC", text) for text in texts]
+
+
 def predict(options: Predict) -> None:
     """Translates sentences: arguments, a file, or standard input."""
-    from keras_dl.data.pairs import read_lines
+    from keras_dl.data.progress import Progress
 
     if options.texts and options.file is not None:
         raise UserError("sentences and --file are two ways to name the input; leave one out")
     folder = run.find_run(APPLICATION, options.run)
     print(f"run: {folder}", file=sys.stderr)  # standard output is for the translations alone
     search = search_of(options, run.load_config(folder, Train), options.n_best)
-    if options.file is not None:
-        texts = read_lines(options.file)
-    else:
-        texts = list(options.texts) or [line.rstrip("\n") for line in sys.stdin]
-    if not texts:
-        raise UserError("no sentences given; name some after predict, a --file, or send them to standard input")
-    lines = []
-    for text, found in zip(texts, load_translator(folder).translate(texts, search), strict=True):
-        print("\t".join(found.n_best))
-        if found.truncated:
-            print("warning: the sentence was too long and was cut off", file=sys.stderr)
-        line = {"source": text, "translation": found.text, "score": round(found.score, 6), "truncated": found.truncated}
-        lines.append(json.dumps(line | {"n_best": found.n_best}, ensure_ascii=False))
-    run.write_text(folder / "predictions.jsonl", "\n".join(lines) + "\n")
+    texts = sentences(options)
+    translator = load_translator(folder)
+    lines: list[str] = []
+    try:
+        for start in range(0, len(texts), BLOCK):
+            block = texts[start : start + BLOCK]
+            if sys.stderr.isatty():
+                with Progress(f"lines {start + 1:,} to {start + len(block):,}", len(block)) as progress:
+                    translations = translator.translate(block, search, advance=progress.advance)
+            else:
+                translations = translator.translate(block, search)
+            for number, (text, found) in enumerate(zip(block, translations, strict=True), start + 1):
+                print("\t".join(found.n_best))
+                if found.truncated:
+                    print(f"warning: line {number:,} was too long and was cut off", file=sys.stderr)
+                line = {"source": text, "translation": found.text, "score": round(found.score, 6)}
+                line |= {"truncated": found.truncated, "n_best": found.n_best}
+                lines.append(json.dumps(line, ensure_ascii=False) + "\n")
+            sys.stdout.flush()
+    finally:  # what was done before Ctrl-C is kept
+        if lines:
+            run.write_text(folder / "predictions.jsonl", "".join(lines))
 
 
 # Export
@@ -619,9 +731,13 @@ def export_translator(folder: Path, output: Path, search: Any) -> Path:
             metrics=run.read_metrics(folder),
             command=cli.command_line(APPLICATION, trained),
             notes=f"Beam {search.width}, length penalty {search.alpha}. "
-            f"Sources of more than {trained.max_length} tokens are cut off at a word.",
+            f"Sources of more than {trained.max_length - 1} tokens are cut off at a word. Send text in NFC.",
         ),
         folder=output / APPLICATION,
+        assets={
+            name: (folder / name).read_text(encoding="utf-8")
+            for name in ("source_vocabulary.json", "target_vocabulary.json")
+        },
         allow_ops=["tensorflow_text"] if trained.unit == "subwords" else [],
     )
 

@@ -37,16 +37,16 @@ def ours(translator: Translator, search: Search) -> Callable[[tf.Tensor], tf.Ten
     return lambda source: translator.search(source, search).tokens[:, 0]
 
 
-def prompts(source: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+def prompts(translator: Translator, source: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """Room for as many tokens as our search may write, the mark of the start first; which are given; the room."""
-    room = 2 * tf.shape(source)[1] + 20
+    room = tf.reduce_max(translator.longest(source))
     prompt = tf.pad(tf.fill([tf.shape(source)[0], 1], START), [[0, 0], [0, room]])
     return prompt, prompt == START, room
 
 
 def peer_with_cache(translator: Translator, beam: int) -> Callable[[tf.Tensor], tf.Tensor]:
     def decode(source: tf.Tensor) -> tf.Tensor:
-        prompt, given, room = prompts(source)
+        prompt, given, room = prompts(translator, source)
         step, state = translator.architecture.decoder(translator.model, source, room)
 
         def following(prompt: tf.Tensor, cache: object, index: tf.Tensor) -> tuple[tf.Tensor, None, object]:
@@ -66,7 +66,7 @@ def peer_with_prefix(translator: Translator, beam: int) -> Callable[[tf.Tensor],
     model = translator.model
 
     def decode(source: tf.Tensor) -> tf.Tensor:
-        prompt, given, _ = prompts(source)
+        prompt, given, _ = prompts(translator, source)
         repeated = tf.repeat(source, beam, axis=0)
 
         def following(prompt: tf.Tensor, cache: object, index: tf.Tensor) -> tuple[tf.Tensor, None, object]:

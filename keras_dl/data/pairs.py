@@ -3,12 +3,14 @@
 import dataclasses
 import gzip
 import unicodedata
+import zlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
+from keras_dl.data.text_file import decode_text
 from keras_dl.errors import UserError
 
 SLACK = 10  # characters: short sentences differ in length by chance
@@ -25,12 +27,14 @@ class Pairs:
         targets: as many.
         name: where they come from, for messages.
         dropped: how many pairs were left out, by reason.
+        notes: what is to be said of the files, such as an encoding that was guessed.
     """
 
     sources: tuple[str, ...]
     targets: tuple[str, ...]
     name: str
     dropped: dict[str, int] = dataclasses.field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.sources)
@@ -41,22 +45,31 @@ class Pairs:
 
     def reversed(self) -> "Pairs":
         """The other direction."""
-        return Pairs(self.targets, self.sources, self.name, self.dropped)
+        return dataclasses.replace(self, sources=self.targets, targets=self.sources)
+
+    def scripts(self) -> tuple[str, str]:
+        """The writing systems of sources and targets, see `script`."""
+        return script(self.sources), script(self.targets)
 
 
-def read_parallel(source: Path, target: Path) -> Pairs:
+def read_parallel(source: Path, target: Path, *, keep_outliers: bool = False) -> Pairs:
     """Line i of one file translates line i of the other; `.gz` files are unpacked.
 
+    Args:
+        source: see `read_lines`.
+        target: as many lines.
+        keep_outliers: see `checked`.
+
     Raises:
-        UserError: for a missing file, one that is not UTF-8, unequal counts of lines, or two files alike.
+        UserError: for a missing file, one that is no text, unequal counts of lines, or two files alike.
     """
-    sources, targets = read_lines(source), read_lines(target)
+    (sources, of_source), (targets, of_target) = read_lines(source), read_lines(target)
     if len(sources) != len(targets):
         raise UserError(
             f"{source} has {len(sources):,} lines and {target} has {len(targets):,}: "
             "line i of one must translate line i of the other"
         )
-    return checked(sources, targets, f"{source} and {target}")
+    return checked(sources, targets, f"{source} and {target}", (of_source, of_target), keep_outliers=keep_outliers)
 
 
 def read_tsv(path: Path) -> Pairs:
@@ -66,14 +79,15 @@ def read_tsv(path: Path) -> Pairs:
         UserError: naming the line that has no second column, and as `read_parallel`.
     """
     sources, targets = [], []
-    for number, line in enumerate(read_lines(path), 1):
+    lines, note = read_lines(path)
+    for number, line in enumerate(lines, 1):
         columns = line.split("\t")
         if len(columns) < 2 and line.strip():
             raise UserError(f"{path}, line {number} has no tab: give a sentence, a tab and its translation")
         if line.strip():
             sources.append(columns[0])
             targets.append(columns[1])
-    return checked(sources, targets, str(path))
+    return checked(sources, targets, str(path), (note,))
 
 
 def read_tfds_pairs(name: str, split: str = "train") -> Pairs:
@@ -96,49 +110,82 @@ def read_tfds_pairs(name: str, split: str = "train") -> Pairs:
     return checked(sources, targets, f"tfds:{name}")
 
 
-def read_lines(path: Path) -> list[str]:
-    """The lines of a UTF-8 file, in NFC, without a byte order mark.
+def read_lines(path: Path) -> tuple[list[str], str | None]:
+    """`decode_lines` of a file, which is unpacked if it is a `.gz`.
 
     Raises:
-        UserError: if it is missing, empty or not UTF-8; the line is named.
+        UserError: if it is missing, can't be read, is empty, damaged or no text.
     """
     if not path.is_file():
         raise UserError(f"there is no file {path}")
     try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
-    except (OSError, EOFError) as error:
-        raise UserError(f"{path} can't be unpacked ({error}); is it a gzip file?") from None
+        content = path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path} can't be read ({error.strerror}); name a file that you may read") from None
     try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content[: error.start].count(b"\n") + 1
-        raise UserError(f"{path}, line {line} is not UTF-8; convert it, e.g. `iconv -f latin1 -t utf-8`") from None
-    if not text.strip():
+        content = gzip.decompress(content) if path.suffix == ".gz" else content
+    except (OSError, EOFError, zlib.error) as error:
+        raise UserError(f"{path} can't be unpacked ({error}); is it a whole gzip file?") from None
+    lines, note = decode_lines(content, str(path))
+    if not any(line.strip() for line in lines):
         raise UserError(f"{path} is empty")
+    return lines, note
+
+
+def decode_lines(content: bytes, name: str) -> tuple[list[str], str | None]:
+    """The lines of a text, and what is to be said of its encoding; `name` is what messages call it.
+
+    Raises:
+        UserError: if it is no text.
+    """
+    text, note = decode_text(content, name)
+    return split_lines(text), note
+
+
+def split_lines(text: str) -> list[str]:
+    """The lines of a text as an editor counts them."""
     # Not str.splitlines: a vertical tab or U+2028 within a sentence would shift all that follow.
-    lines = unicodedata.normalize("NFC", text).replace("\r\n", "\n").split("\n")
+    lines = text.replace("\r\n", "\n").split("\n")
     return lines[:-1] if not lines[-1] else lines
 
 
-def checked(sources: Sequence[str], targets: Sequence[str], name: str) -> Pairs:
-    """The pairs that can be learned from: without empty sides and without outliers in the ratio of lengths.
+def checked(
+    sources: Sequence[str],
+    targets: Sequence[str],
+    name: str,
+    notes: Sequence[str | None] = (),
+    *,
+    keep_outliers: bool = False,
+) -> Pairs:
+    """The pairs that can be learned from: NFC, without empty sides and without outliers in the ratio of lengths.
+
+    Args:
+        sources: one line each.
+        targets: as many.
+        name: where they come from.
+        notes: what is to be said of that; None is nothing.
+        keep_outliers: drop empty sides only, for pairs that are measured on: a score is of the whole file.
 
     Raises:
         UserError: if none is left, or source and target are the same text.
     """
-    sources, targets = ([" ".join(line.split()) for line in lines] for lines in (sources, targets))
+    sources, targets = (
+        [" ".join(unicodedata.normalize("NFC", line).split()) for line in lines] for lines in (sources, targets)
+    )
     alike = sum(a == b for a, b in zip(sources, targets, strict=True) if a)
     if alike > ALIKE * max(1, sum(map(bool, sources))):
         raise UserError(f"{name}: source and target are the same text; name a translation")
     whole = [i for i in range(len(sources)) if sources[i] and targets[i]]
     logarithms = np.array([np.log((len(targets[i]) + SLACK) / (len(sources[i]) + SLACK)) for i in whole])
     usual = np.median(logarithms) if whole else 0.0
-    kept = [i for i, ratio in zip(whole, logarithms, strict=True) if abs(ratio - usual) <= np.log(LONGER)]
+    limit = np.inf if keep_outliers else np.log(LONGER)
+    kept = [i for i, ratio in zip(whole, logarithms, strict=True) if abs(ratio - usual) <= limit]
     dropped = {"with an empty side": len(sources) - len(whole), "of unlike lengths": len(whole) - len(kept)}
     if not kept:
         raise UserError(f"{name} has no sentence pairs")
     pairs = Pairs(tuple(sources), tuple(targets), name).subset(kept)
-    return dataclasses.replace(pairs, dropped={reason: count for reason, count in dropped.items() if count})
+    dropped = {reason: count for reason, count in dropped.items() if count}
+    return dataclasses.replace(pairs, dropped=dropped, notes=tuple(filter(None, notes)))
 
 
 def hold_out(pairs: Pairs, counts: Sequence[int], seed: int) -> list[Pairs]:
@@ -186,15 +233,12 @@ def script(texts: Sequence[str]) -> str:
     return scripts.most_common(1)[0][0] if scripts else "NONE"
 
 
-def swapped_sides(training: Pairs, validation: Pairs) -> str | None:
-    """A warning if the scripts of the validation pairs are not those of the training pairs."""
-    for side, a, b in (
-        ("source", training.sources, validation.sources),
-        ("target", training.targets, validation.targets),
-    ):
-        if script(a) != script(b):
+def swapped_sides(training: Sequence[str], pairs: Pairs) -> str | None:
+    """A warning if pairs are not written in the scripts of the training pairs, which `Pairs.scripts` gave."""
+    for side, learned, found in zip(("source", "target"), training, pairs.scripts(), strict=True):
+        if learned != found:
             return (
-                f"warning: the {side} is written in {script(a)} in training and in {script(b)} in validation; "
+                f"warning: the {side} is written in {learned} in training and in {found} in {pairs.name}; "
                 "were the files swapped?"
             )
     return None

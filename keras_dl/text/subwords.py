@@ -18,8 +18,9 @@ UNITS = ("subwords", "characters", "words")
 PAD, START, END, UNKNOWN = 0, 1, 2, 3
 MARKS = ("<pad>", "<s>", "</s>", "<unk>")
 _CUT = "\x01"
-# A word takes the space before it along, so that joining needs no rule; a Chinese character is a word.
-_WORD = r"( ?(?:\p{Han}|[\pL\pM\pN]+|\S))"
+# A word takes the space before it along, so that joining needs no rule; a Chinese character is a word, also between
+# letters and digits, whose classes have it too: `[^\PL\p{Han}]` is every letter but those.
+_WORD = r"( ?(?:\p{Han}|(?:[^\PL\p{Han}]|[^\PM\p{Han}]|[^\PN\p{Han}])+|\S))"
 _HAN = re.compile("[\u3400-\u9fff\uf900-\ufaff]")
 
 
@@ -99,7 +100,7 @@ def learn_pieces(texts: Sequence[str], unit: str, size: int) -> Pieces:
     if unit not in UNITS:
         raise UserError(f"--unit {unit}: choose from {', '.join(UNITS)}")
     if unit == "subwords":
-        characters = len(set().union(*map(set, texts)))
+        characters = len(set().union(*texts))
         marks = {"pad_id": PAD, "bos_id": START, "eos_id": END, "unk_id": UNKNOWN, "unk_surface": MARKS[UNKNOWN]}
         # Of thousands of Chinese characters the rarest occur once: they are left unknown.
         coverage = 1.0 if characters < 500 else 0.9995
@@ -114,10 +115,11 @@ def learn_pieces(texts: Sequence[str], unit: str, size: int) -> Pieces:
 
 
 def plain(texts: tf.Tensor) -> tf.Tensor:
-    """One line of valid UTF-8 without spaces at its ends: bytes that are none become U+FFFD."""
+    """One line of valid UTF-8 without spaces at its ends: bytes that are none become U+FFFD, and the spaces of all
+    scripts, like control characters, plain ones."""
     codes = tf.strings.unicode_decode(texts, "UTF-8", errors="replace")
     valid = tf.strings.unicode_encode(codes, "UTF-8")
-    return tf.strings.strip(tf.strings.regex_replace(valid, r"[\s\x00\x01]+", " "))
+    return tf.strings.strip(tf.strings.regex_replace(valid, r"[\p{Z}\x00-\x1f\x{85}]+", " "))
 
 
 def split(texts: tf.Tensor, unit: str) -> tf.RaggedTensor:

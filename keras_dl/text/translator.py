@@ -1,7 +1,7 @@
 """A sequence model with its pieces and its search: strings in, translations out, in one graph."""
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import keras
@@ -14,6 +14,7 @@ from keras_dl.text.decoding import Hypotheses, Limits, beam_search, greedy_searc
 from keras_dl.text.subwords import END, PAD, START, UNKNOWN, Pieces
 
 DECODERS = {"transformer": transformer, "seq2seq": seq2seq, "seq2seq_attention": seq2seq}
+MARGIN = 20  # tokens that a translation may have beyond its share: short sentences differ in length by chance
 
 
 class Translation(NamedTuple):
@@ -47,12 +48,16 @@ class Translator:
         model: its name is that of its architecture.
         source: pieces of the source language.
         target: pieces of the target language.
-        max_length: tokens of a source, the mark of the end included; more are cut off at the start of a word. A
-            translation has twice as many at most.
+        max_length: tokens of a source, the mark of the end included; more are cut off at the start of a word.
+        expansion: tokens that a translation may have for each of its source, `MARGIN` aside. Words of one language are
+            several times as many characters of another.
     """
 
-    def __init__(self, model: keras.Model, source: Pieces, target: Pieces, max_length: int) -> None:
+    def __init__(
+        self, model: keras.Model, source: Pieces, target: Pieces, max_length: int, expansion: float = 2.0
+    ) -> None:
         self.model, self.source, self.target, self.max_length = model, source, target, max_length
+        self.expansion = expansion
         self.architecture = DECODERS[model_info(model.name).family]
         self._compiled: dict[Search, Any] = {}
 
@@ -72,10 +77,14 @@ class Translator:
         ends = tf.fill([tf.shape(window)[0], 1], END)
         return tf.concat([kept, ends], axis=1).to_tensor(PAD), truncated
 
+    def longest(self, source: tf.Tensor) -> tf.Tensor:
+        """Tokens that translations of encoded sources may have, the mark of the end included: int32 `(n,)`."""
+        lengths = tf.reduce_sum(tf.cast(source != PAD, tf.float32), axis=1)
+        return tf.cast(tf.math.ceil(self.expansion * lengths), tf.int32) + MARGIN
+
     def search(self, source: tf.Tensor, search: Search) -> Hypotheses:
         """Token ids of the best translations of encoded sources."""
-        lengths = tf.reduce_sum(tf.cast(source != PAD, tf.int32), axis=1)
-        longest = 2 * lengths + 20
+        longest = self.longest(source)
         limits = Limits(END, tf.reduce_max(longest), longest, forbidden=(PAD, START, UNKNOWN))
         step, state = self.architecture.decoder(self.model, source, limits.max_length)
         start = tf.fill(tf.shape(source)[:1], START)
@@ -101,8 +110,21 @@ class Translator:
             "truncated": truncated,
         }
 
-    def translate(self, texts: Sequence[str], search: Search, batch_size: int = 64) -> list[Translation]:
-        """Translations in the order of the texts; those of like length share a batch."""
+    def translate(
+        self,
+        texts: Sequence[str],
+        search: Search,
+        batch_size: int = 64,
+        advance: Callable[[int], None] = lambda count: None,
+    ) -> list[Translation]:
+        """Translations in the order of the texts; those of like length share a batch.
+
+        Args:
+            texts: one line each, NFC as in training.
+            search: how to search.
+            batch_size: texts that are translated together.
+            advance: is told after each batch how many texts it had.
+        """
         if search not in self._compiled:
             signature = [tf.TensorSpec([None], tf.string)]
             self._compiled[search] = tf.function(lambda texts: self.graph(texts, search), input_signature=signature)
@@ -115,6 +137,7 @@ class Translator:
             for i, row in enumerate(rows):
                 n_best = [text.decode("utf-8") for text in found["n_best"][i]]
                 results[row] = Translation(n_best[0], float(found["scores"][i]), n_best, bool(found["truncated"][i]))
+            advance(len(rows))
         return results
 
     def attention(self, text: str, translation: str) -> tuple[np.ndarray, list[str], list[str]]:

@@ -6,12 +6,19 @@ import json
 import random
 import subprocess
 import sys
+import types
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
+from apps import translation
 from apps.translation import APPLICATION, COMMANDS, Train, load_translator
 from keras_dl import cli
+from keras_dl import run as runs
+from keras_dl.data.buckets import EncodedPairs
+from keras_dl.data.pairs import Pairs
+from keras_dl.text.translator import Search, Translation
 
 ENGLISH = ["one", "two", "three", "four", "five", "six"]
 GERMAN = ["eins", "zwei", "drei", "vier", "fünf", "sechs"]
@@ -60,6 +67,8 @@ def test_run_folder_and_quality(home):
     run = newest(home)
     files = {path.name for path in run.iterdir()}
     assert {"config.json", "metrics.json", "history.csv", "model.keras", "source_vocabulary.json", "plots"} <= files
+    traits = json.loads((run / "pairs.json").read_text())
+    assert traits["scripts"] == ["LATIN", "LATIN"] and traits["expansion"] >= 2.0
     metrics = json.loads((run / "metrics.json").read_text())["validation"]
     assert metrics["bleu"] > 60 and metrics["exact_match"] > 0.7 and metrics["greedy_bleu"] > 50
     pictures = {path.name for path in (run / "plots").iterdir()}
@@ -79,7 +88,7 @@ def test_predict_takes_whatever_comes(home, capsys, monkeypatch):
     out, err = capsys.readouterr()
     lines = out.splitlines()
     assert lines[0] == "zwei eins" and lines[1] == "" and len(lines) == 4
-    assert err.count("too long") == 1
+    assert err.count("warning: line 4 was too long") == err.count("too long") == 1
     stored = [json.loads(line) for line in (newest(home) / "predictions.jsonl").read_text().splitlines()]
     assert [line["truncated"] for line in stored] == [False, False, False, True]
     monkeypatch.setattr(sys, "stdin", io.StringIO("three four\nfive\n"))
@@ -119,6 +128,8 @@ def test_export_in_a_process_without_keras_gives_what_predict_gives(home, capsys
     n_best, (truncated, best), shapes = map(json.loads, answer.stdout.splitlines())
     assert n_best == expected and best == [row[0] for row in expected]
     assert truncated == [False, False, False, True] and shapes == [[4], [4, 3]]
+    for file in ("source_vocabulary.json", "target_vocabulary.json"):
+        assert (version / file).read_bytes() == (newest(home) / file).read_bytes()
     card = (version / "model_card.md").read_text()
     assert "--unit words" in card and "Beam 3" in card
 
@@ -172,7 +183,7 @@ def test_resumed_run_ends_as_an_unbroken_one(tmp_path, monkeypatch, unmeasured):
         (("--data", "missing.tsv"), "no file missing.tsv"),
         (("--source", "x.en", "--target", "x.en"), "same text"),
         (("--source", "x.en", "--target", "short.de"), "has 12 lines and short.de has 3"),
-        (("--source", "x.en", "--target", "latin.de"), "not UTF-8"),
+        (("--source", "x.en", "--target", "binary.de"), "binary.de is a binary file"),
         (("--data", "x.tsv", "--source", "x.en", "--target", "x.de"), "two ways"),
         (("--languages", "en-fr"), "--languages"),
         (("--source", "x.en", "--target", "x.de", "--model", "resnet50"), "image classification"),
@@ -181,6 +192,12 @@ def test_resumed_run_ends_as_an_unbroken_one(tmp_path, monkeypatch, unmeasured):
         (("--source", "x.en", "--target", "x.de", "--beam", "0"), "--beam"),
         (("--source", "x.en", "--target", "x.de", "--max-length", "1"), "every pair has more than --max-length 1"),
         (("--source", "x.en", "--target", "x.de", "--epochs", "0"), "--epochs"),
+        (("--source", "x.en", "--target", "x.de", "--model", "transformer_big", "--width", "40"), "--heads 16"),
+        (("--dropout", "1.5"), "--dropout is 1.5; give 0 or more, and less than 1"),
+        (("--warmup-epochs", "-1"), "--warmup-epochs is -1.0; give 0 or more"),
+        (("--label-smoothing", "1.5"), "--label-smoothing is 1.5; give 0 to 1"),
+        (("--scheduled-sampling", "5"), "--scheduled-sampling is 5.0; give 0 to 1"),
+        (("--seed", "-1"), "--seed is -1; give 0 or more"),
     ],
 )
 def test_bad_input_ends_in_one_line(tmp_path, monkeypatch, capsys, words, message):
@@ -188,7 +205,7 @@ def test_bad_input_ends_in_one_line(tmp_path, monkeypatch, capsys, words, messag
     _, target = write_pairs(tmp_path, "x", 12, seed=3)
     german = target.read_text().splitlines(keepends=True)
     (tmp_path / "short.de").write_text("".join(german[:3]))
-    (tmp_path / "latin.de").write_text("fünf\n" * 12, encoding="latin-1")
+    (tmp_path / "binary.de").write_bytes(bytes(range(256)) * 12)
     assert app("train", *words) == 2
     err = capsys.readouterr().err
     assert message in err and err.startswith("error: ") and err.count("\n") == 1
@@ -203,6 +220,148 @@ def test_swapped_validation_files_are_noticed(tmp_path, monkeypatch, capsys, unm
     files = ("--source", source, "--target", target, "--validation", target, source)
     assert app("train", *files, *QUICK) == 0
     assert "were the files swapped?" in capsys.readouterr().out
+
+
+def settled(**options):
+    pairs = Pairs(("one house",), ("ein Haus",), "x")
+    return translation.settle(Train(source="x.en", target="x.de", **options), pairs)
+
+
+@pytest.mark.parametrize(
+    ("options", "name", "sizes"),
+    [
+        ({}, "transformer_base", {"num_blocks": 3, "width": 192, "num_heads": 4, "hidden": 576, "dropout": 0.2}),
+        ({"width": 96}, "transformer_base", {"num_blocks": 3, "width": 96, "num_heads": 4, "hidden": 288}),
+        ({"model": "transformer_big"}, "transformer_big", {"num_blocks": 6, "width": 1024, "num_heads": 16}),
+        ({"model": "transformer_base", "blocks": 2}, "transformer_base", {"num_blocks": 2, "width": 512}),
+        ({"model": "seq2seq"}, "seq2seq", {"num_layers": 3, "embedding": 256, "units": 512, "dropout": 0.2}),
+    ],
+)
+def test_an_architecture_that_is_named_has_its_own_sizes(monkeypatch, options, name, sizes):
+    built = {}
+    monkeypatch.setattr("keras_dl.create_model", lambda name, **arguments: built.update(arguments, name=name))
+    translation.create_translation_model(settled(**options), "source pieces", "target pieces")
+    assert built["name"] == name and built | sizes == built
+    assert ("hidden" in built) == ("model" not in options)
+
+
+def test_targets_of_many_tokens_have_room():
+    """Chinese to English by characters: 30 for 5. One pair of a thousand may be beyond; 2 is the least."""
+    sources = tf.RaggedTensor.from_row_lengths(tf.ones(6 * 100, tf.int32), [6] * 100)
+    targets = tf.RaggedTensor.from_row_lengths(tf.ones(32 * 100, tf.int32), [32] * 100)
+    assert translation.expansion(EncodedPairs(sources, targets)) == pytest.approx(31 / 6)
+    assert translation.expansion(EncodedPairs(targets, sources)) == 2.0
+
+
+def test_a_run_keeps_how_long_its_targets_were(tmp_path, monkeypatch):
+    monkeypatch.setattr("keras_dl.training.load_model", lambda path: Parrot.model)
+    monkeypatch.setattr(translation, "load_vocabularies", lambda *_: (None, None))
+    runs.save_config(tmp_path, Train())
+    assert load_translator(tmp_path).expansion == 2.0  # as of a run that is older than the file
+    runs.write_json(tmp_path / "pairs.json", {"scripts": ["CJK", "LATIN"], "expansion": 4.5})
+    assert load_translator(tmp_path).expansion == 4.5
+
+
+def test_export_has_no_more_translations_than_the_beam():
+    assert translation.search_of(translation.Export(beam=2), Train(), None).n_best == 2
+    assert translation.search_of(translation.Export(), Train(), None).n_best == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "tokenizer"),
+    [("我们吃苹果", "zh"), ("これはりんごです", "char"), ("ฉันกินแอปเปิล", "char"), ("Я ем яблоко", "13a")],
+)
+def test_scripts_without_spaces_are_measured_by_characters(text, tokenizer):
+    pairs = Pairs(("an apple",), (text,), "x")
+    assert translation.tokenizer_of(pairs.targets) == tokenizer
+    found = translation.scores([text[:-1]], pairs)["bleu"]
+    assert 50 < found < 100 if tokenizer != "13a" else found < 50
+
+
+class Parrot:
+    """Translates into capital letters, and is interrupted at "stop"."""
+
+    model = types.SimpleNamespace(name="seq2seq")
+
+    def translate(self, texts, search, advance=lambda count: None):
+        if "stop" in texts:
+            raise KeyboardInterrupt
+        advance(len(texts))
+        return [Translation(text.upper(), -1.0, [text.upper()] * search.n_best, "long" in text) for text in texts]
+
+
+@pytest.fixture
+def parrot(tmp_path, monkeypatch):
+    """A run whose translator costs nothing, in blocks of two."""
+    folder = tmp_path / "runs" / APPLICATION / "1"
+    folder.mkdir(parents=True)
+    runs.save_config(folder, Train())
+    (folder / "model.keras").touch()
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(translation, "load_translator", lambda folder: Parrot())
+    monkeypatch.setattr(translation, "BLOCK", 2)
+    return folder
+
+
+@pytest.mark.parametrize("content", ["e\u0301s\r\nü\n".encode("utf-8-sig"), "és\nü".encode("latin-1")])
+def test_standard_input_is_read_as_files_are(parrot, monkeypatch, capsys, content):
+    for given, source in ((io.BytesIO(content), ()), (io.BytesIO(), ("--file", "x.txt"))):
+        (parrot.parents[2] / "x.txt").write_bytes(content)
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(given, encoding="utf-8"))
+        assert app("predict", *source) == 0
+        out, err = capsys.readouterr()
+        assert out == "ÉS\nÜ\n" and "read as" in err
+    stored = [json.loads(line)["source"] for line in (parrot / "predictions.jsonl").read_text().splitlines()]
+    assert stored == ["\u00e9s", "\u00fc"]
+
+
+def test_arguments_are_text(parrot, monkeypatch, capsys):
+    assert app("predict", "e\u0301s") == 0
+    assert capsys.readouterr().out == "\u00c9S\n"
+    assert app("predict", "one", b"f\xfcnf".decode("utf-8", "surrogateescape")) == 2
+    err = capsys.readouterr().err.splitlines()
+    assert len(err) == 2 and err[1].startswith("error: sentence 2 of the command line is not UTF-8")
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
+    assert app("predict") == 2
+
+
+def test_blocks_are_printed_as_they_are_done_and_kept(parrot, monkeypatch, capsys):
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setattr("keras_dl.data.progress.PATIENCE", 0.0)
+    assert app("predict", "a", "b", "too long", "d", "e", "stop") == 130
+    out, err = capsys.readouterr()
+    assert out.splitlines() == ["A", "B", "TOO LONG", "D"] and "warning: line 3 was too long" in err
+    assert "lines 3 to 4: 2 of 2\n" in err
+    stored = (parrot / "predictions.jsonl").read_text()
+    assert [json.loads(line)["translation"] for line in stored.splitlines()] == ["A", "B", "TOO LONG", "D"]
+    assert app("predict", "stop") == 130
+    assert (parrot / "predictions.jsonl").read_text() == stored
+
+
+def test_score_names_its_tokeniser(tmp_path, capsys):
+    pairs = Pairs(("我们", "苹果"), ("我们。", "苹果"), "x")
+    translation.evaluate_and_draw(Parrot(), pairs, Search(2), tmp_path, "test")
+    assert capsys.readouterr().out.count("BLEU (tokeniser zh) ") == 2
+
+
+def test_evaluation_is_of_the_whole_file_and_says_what_is_odd(parrot, monkeypatch, capsys):
+    home = parrot.parents[2]
+    english = [f"sentence number {i} of the file" for i in range(9)]
+    chinese = [f"这是第{i}句话" for i in range(9)]
+    (home / "s").write_text("\n".join(["", *english]))
+    (home / "t").write_bytes("\n".join(["空", *chinese[:-1], "长" * 400]).encode("gbk"))
+    runs.write_json(parrot / "pairs.json", {"scripts": ["CJK", "LATIN"], "expansion": 2.0})
+    measured = []
+    monkeypatch.setattr(translation, "evaluate_and_draw", lambda translator, pairs, *_: measured.append(pairs) or {})
+    assert app("evaluate", "--source", "s", "--target", "t") == 0
+    out = capsys.readouterr().out
+    assert len(measured[0]) == 9 and "t: read as GBK" in out and "left out 1 with an empty side" in out
+    assert "source is written in CJK in training and in LATIN in s and t" in out
+    (parrot / "pairs.json").unlink()
+    assert app("evaluate", "--source", "s", "--target", "t") == 0
+    assert "swapped" not in capsys.readouterr().out
+    parts = translation.split_pairs(Train(validation=("s", "t")), Pairs(("one",), ("一",), "x"))
+    assert len(parts["validation"]) == 9 and "left out 1 with an empty side" in capsys.readouterr().out
 
 
 def test_options_give_their_command():

@@ -14,6 +14,7 @@ from keras_dl.data.pairs import (
     Pairs,
     checked,
     hold_out,
+    read_lines,
     read_parallel,
     read_tfds_pairs,
     read_tsv,
@@ -60,6 +61,13 @@ def test_outliers_in_length_are_dropped_and_counted():
     pairs = checked(sources, targets, "x")
     assert pairs.dropped == {"of unlike lengths": 1} and len(pairs) == 19
     assert targets[7] not in pairs.targets
+    whole = checked([*sources, "empty"], [*targets, ""], "x", keep_outliers=True)
+    assert whole.targets == tuple(targets) and whole.dropped == {"with an empty side": 1}
+
+
+def test_pairs_are_nfc_wherever_they_come_from():
+    pairs = checked(["e\u0301te\u0301"], ["a\u0308ndern\u3000und"], "x")
+    assert pairs.sources == ("\u00e9t\u00e9",) and pairs.targets == ("\u00e4ndern und",)
 
 
 @pytest.mark.parametrize(
@@ -81,10 +89,44 @@ def test_bad_files_end_in_one_line(tmp_path, source, target, message):
         read_parallel(*paths)
 
 
-def test_wrong_encoding_and_missing_tab_name_the_line(tmp_path):
-    latin = write(tmp_path / "t.de", GERMAN, "latin-1")
-    with pytest.raises(UserError, match=r"t\.de, line 2 is not UTF-8"):
-        read_parallel(write(tmp_path / "s.en", ENGLISH), latin)
+def test_other_encodings_are_read_and_named(tmp_path):
+    english = write(tmp_path / "s.en", ENGLISH)
+    chinese = ["一座房子。", "两座房子。", "什么都没有。", "三座房子。"]
+    for lines, encoding, said in (
+        (GERMAN, "latin-1", "Latin-1"),
+        (GERMAN, "utf-16", "UTF-16"),
+        (chinese, "gbk", "GBK"),
+    ):
+        for suffix, pack in (("txt", bytes), ("txt.gz", gzip.compress)):
+            path = tmp_path / f"t.{suffix}"
+            path.write_bytes(pack("\r\n".join(lines).encode(encoding)))
+            pairs = read_parallel(english, path)
+            assert pairs.targets == (lines[0], lines[1], lines[3])
+            assert len(pairs.notes) == 1 and f"{path}: read as {said}" in pairs.notes[0]
+            assert pairs.reversed().notes == pairs.notes
+    assert read_parallel(english, write(tmp_path / "t.de", GERMAN)).notes == ()
+
+
+def test_files_that_are_no_text_end_in_one_line(tmp_path, monkeypatch):
+    (tmp_path / "x.txt").write_bytes(bytes(range(256)))
+    with pytest.raises(UserError, match="binary"):
+        read_lines(tmp_path / "x.txt")
+    whole = bytearray(gzip.compress(b"one house\n" * 99))
+    whole[12] ^= 0xFF
+    for damaged in (whole, gzip.compress(b"one house")[:-9]):
+        (tmp_path / "x.gz").write_bytes(damaged)
+        with pytest.raises(UserError, match="unpacked"):
+            read_lines(tmp_path / "x.gz")
+
+    def forbidden(path):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("pathlib.Path.read_bytes", forbidden)
+    with pytest.raises(UserError, match=r"can't be read \(Permission denied\)"):
+        read_lines(tmp_path / "x.gz")
+
+
+def test_missing_tab_names_the_line(tmp_path):
     with pytest.raises(UserError, match="line 2 has no tab"):
         read_tsv(write(tmp_path / "x.tsv", ["a\tb", "c d"]))
     (tmp_path / "y.tsv.gz").write_bytes(b"no gzip")
@@ -122,8 +164,8 @@ def test_held_out_parts_share_no_sentence():
 def test_swapped_files_are_noticed_by_their_script():
     assert script(["你好 abc", "世界和平"]) == "CJK" and script(["Привет"]) == "CYRILLIC"
     training, validation = Pairs(("hello",), ("你好",), "a"), Pairs(("good",), ("好的",), "b")
-    assert swapped_sides(training, validation) is None
-    assert "swapped" in swapped_sides(training, validation.reversed())
+    assert swapped_sides(training.scripts(), validation) is None
+    assert "swapped" in swapped_sides(training.scripts(), validation.reversed())
 
 
 @pytest.fixture(scope="module")

@@ -1,11 +1,14 @@
 """Pieces: text to ids and back, for each unit, also of characters never seen."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 import tensorflow as tf
 
 from keras_dl.errors import UserError
-from keras_dl.text.subwords import END, MARKS, PAD, UNITS, UNKNOWN, learn_pieces, load_pieces
+from keras_dl.text import sentencepieces, subwords
+from keras_dl.text.subwords import END, MARKS, PAD, UNITS, UNKNOWN, learn_pieces, load_pieces, plain, split
 
 TEXTS = [
     "A man, 23, rides (slowly) past the town's hall.",
@@ -42,6 +45,48 @@ def test_words_start_with_their_space_or_a_chinese_character():
     assert [pieces.pieces[i] for i in ids] == ["<unk>", ",", " the", " town", "'", "s", "<unk>", "们"]
     starts = {piece for piece, start in zip(pieces.pieces, pieces.starts_word, strict=True) if start}
     assert " town" in starts and "们" in starts and "'" not in starts
+
+
+def test_chinese_character_is_a_word_wherever_it_stands():
+    texts = ["2026年11月21日吃苹果", "用iPhone 15拍的, é二〇二六3.5 x", "Straße"]
+    words = [[word.decode() for word in row] for row in split(tf.constant(texts), "words").to_list()]
+    assert words == [
+        ["2026", "年", "11", "月", "21", "日", "吃", "苹", "果"],
+        ["用", "iPhone", " 15", "拍", "的", ",", " é", "二", "〇", "二", "六", "3", ".", "5", " x"],
+        ["Straße"],
+    ]
+    pieces = learn_pieces(["2026年11月21日", "吃苹果", "15天用iPhone"], "words", 60)
+    unseen = ["2026日吃15苹果", "用iPhone年21天11果"]
+    ids = pieces.encode(tf.constant(unseen))
+    assert UNKNOWN not in ids.flat_values.numpy()
+    assert [text.decode() for text in pieces.decode(ids.to_tensor(PAD)).numpy()] == unseen
+
+
+def test_all_that_is_a_space_counts_as_one():
+    """As Python's `str.split` has it, by which training texts are cleaned."""
+    texts = ["a\u00a0 b", "a\u3000b\u2009", "\u2028a\x85\x0bb", "a\x1c\x00\x01b", "a\u200bb"]
+    assert [text.decode() for text in plain(tf.constant(texts)).numpy()] == ["a b"] * 4 + ["a\u200bb"]
+
+
+def test_many_sentences_are_thinned_evenly(monkeypatch):
+    """A joint vocabulary has all sources before all targets: the first sentences are of one language."""
+    monkeypatch.setattr(sentencepieces, "_SENTENCES", 200)
+    pieces = learn_pieces(["one house and two horses"] * 300 + ["ένα σπίτι και δύο άλογα"] * 300, "subwords", 60)
+    ids = pieces.encode(tf.constant(["two houses", "δύο σπίτι"]))
+    assert UNKNOWN not in ids.flat_values.numpy()
+
+
+def test_characters_are_counted_without_a_copy_of_the_texts(monkeypatch):
+    def stop(*_, **__):
+        raise UserError("enough")
+
+    monkeypatch.setattr(subwords, "train_subwords", stop)
+    tracemalloc.start()
+    with pytest.raises(UserError, match="enough"):
+        learn_pieces([TEXTS[0]] * 20_000, "subwords", 60)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2e6
 
 
 def test_impossible_vocabularies_are_refused():
