@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import dataclasses
-import json
 import sys
 import zipfile
 from collections.abc import Callable, Sequence
@@ -32,6 +32,7 @@ SMALLEST_WORKED = 32  # the same at --size
 LARGEST_SERVED = 1024
 GIF_SIDE = 320
 ADAM_RATE = 10.0  # levels of 255
+SMALLEST_MASK = 1e-6  # mean over its pixels: a Gram matrix is divided by it, or by 1e-7 if it is less than that
 
 
 # Configuration
@@ -108,8 +109,8 @@ class Train(Look, cli.TrainingOptions):
     """Pixels a side of the photos in training."""
     crop: int = 128
     """Pixels a side of the part of a photo that a step looks at, at most: many small steps learn fastest."""
-    batch_size: int = 1
-    """Photos per step, over all replicas."""
+    batch_size: int | None = None
+    """Photos per step, over all replicas. By default one for each of them."""
     epochs: int = 150
     """Times 100 steps."""
     learning_rate: float = 4e-3
@@ -135,7 +136,7 @@ class Predict(cli.Options):
     pictures: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
     """Photos or frames of a video, and folders of them."""
     output: Path | None = None
-    """The folder to write to. By default predictions/ in the run folder."""
+    """The folder to write to, with the folders below those given. By default predictions/ in the run folder."""
     size: int | None = None
     """Pixels of the longer side. By default each photo's own."""
 
@@ -151,17 +152,16 @@ class Export(Look):
 # Data
 
 
-def read_photo(name: str, flag: str, size: float | None = None) -> Picture:
-    """The picture that an option names, checked for the size that it will have, if that is not its own.
+def read_photo(name: str, flag: str) -> Picture:
+    """The picture that an option names.
 
     Raises:
-        UserError: if it can't be read, or is too small or too narrow.
+        UserError: if it can't be read, or is no more than a speck.
     """
     import numpy as np
 
     from keras_dl.data.picture import Picture, read_picture
     from keras_dl.data.samples import painting, photos
-    from keras_dl.training.stylize import fitted
 
     source, _, choice = name.partition(":")
     if source == "builtin":
@@ -175,22 +175,57 @@ def read_photo(name: str, flag: str, size: float | None = None) -> Picture:
     height, width = picture.pixels.shape[:2]
     if min(height, width) < SMALLEST:
         raise UserError(f"{name} has {width}x{height} pixels; give a picture of {SMALLEST} or more a side")
-    shorter = min(fitted((height, width), size)) if size else SMALLEST_WORKED
-    if shorter < SMALLEST_WORKED:
-        raise UserError(
-            f"{name} has {width}x{height} pixels, so at --size {size:g} only {shorter} on its shorter side, and "
-            f"{SMALLEST_WORKED} are needed: raise --size, or crop the picture"
-        )
     return picture
 
 
+def check_size(
+    name: str, shape: Sequence[int], flag: str, size: int, scale: float = 1.0, coarsest: int | None = None
+) -> None:
+    """Refuses a picture too small or too narrow for the net, at its last size or at the first one of a pyramid.
+
+    Args:
+        name: the picture's.
+        shape: its height and width.
+        flag: the option that sets the size.
+        size: pixels of the longer side, but for the scale.
+        scale: `--style-scale`.
+        coarsest: the same of the pyramid's first size, if there is one.
+
+    Raises:
+        UserError: naming the option to change.
+    """
+    from keras_dl.generative.style import MARGIN
+    from keras_dl.training.stylize import fitted
+
+    at = f"{flag} {size}" + (f" and --style-scale {scale:g}" if scale != 1 else "")
+    levels = [(size, SMALLEST_WORKED, at, flag if scale >= 1 else "--style-scale")]
+    if coarsest:
+        levels.append((coarsest, MARGIN + 1, f"{at}, which begin with {coarsest} pixels,", "--style-scale"))
+    for longer, needed, where, mend in levels:
+        shorter = min(fitted(shape, longer * scale))
+        if shorter < needed:
+            raise UserError(
+                f"{name} has {shape[1]}x{shape[0]} pixels, so at {where} only {shorter} on its shorter side, and "
+                f"{needed} are needed: raise {mend}, or crop the picture"
+            )
+
+
 def read_mask(name: str) -> np.ndarray:
-    """A mask `(height, width)` in [0, 1]: how bright each pixel is."""
+    """A mask `(height, width)` in [0, 1]: how bright each pixel is, and how opaque.
+
+    Raises:
+        UserError: if it can't be read, or selects so little that a layer of one cell would not see it.
+    """
+    import numpy as np
+
     from keras_dl.data.picture import read_picture
 
-    mask = read_picture(name).pixels.mean(-1) / 255
-    if not mask.any():
-        raise UserError(f"{name} is all black, so that it selects nothing; paint white where the style is to be")
+    picture = read_picture(name)
+    mask = picture.pixels.mean(-1) / 255
+    if picture.alpha is not None:  # it was laid on white, which would select what is not there
+        mask = np.maximum(mask - (1 - picture.alpha / 255), 0)
+    if mask.mean() < SMALLEST_MASK:
+        raise UserError(f"{name} is all black, or nearly, and selects nothing; paint white where the style is to be")
     return mask
 
 
@@ -201,7 +236,7 @@ def read_styles(options: Optimise, content: np.ndarray) -> list[Style]:
         UserError: if their numbers don't agree.
     """
     from keras_dl.generative.colour import match_colours, match_luminance
-    from keras_dl.training.stylize import Style
+    from keras_dl.training.stylize import Style, pyramid
 
     count = len(options.style)
     for flag in ("style_blend", "masks", "style_masks"):
@@ -210,10 +245,14 @@ def read_styles(options: Optimise, content: np.ndarray) -> list[Style]:
             raise UserError(f"--{flag.replace('_', '-')} has {given} values for {count} style pictures: give {count}")
     if options.style_blend and not (min(options.style_blend) >= 0 and sum(options.style_blend) > 0):
         raise UserError(f"--style-blend {options.style_blend}: give shares of 0 or more, not all 0")
+    if options.style_blend and options.masks:
+        raise UserError("--style-blend mixes paintings, --masks keeps each to its own part: leave one of them out")
+    coarsest = pyramid(content.shape, options.size)[0]
     recolour = {"style": lambda style, _: style, "luminance": match_luminance, "histogram": match_colours}
     styles = []
     for i, name in enumerate(options.style):
-        pixels = read_photo(name, "style", options.size * options.style_scale).pixels
+        pixels = read_photo(name, "style").pixels
+        check_size(name, pixels.shape, "--size", options.size, options.style_scale, coarsest)
         styles.append(
             Style(
                 recolour[options.colours](pixels, content),
@@ -226,19 +265,26 @@ def read_styles(options: Optimise, content: np.ndarray) -> list[Style]:
 
 
 def read_start(options: Optimise, content: np.ndarray) -> np.ndarray:
-    """What the optimisation begins with."""
+    """What the optimisation begins with; noise in the first size of the pyramid, which would average a finer one."""
     import numpy as np
+
+    from keras_dl.training.stylize import fitted, pyramid
 
     if options.start == "content":
         return content
     if options.start == "noise":
-        noise = np.random.default_rng(options.seed).normal(127.5, 40, content.shape)
+        shape = fitted(content.shape, pyramid(content.shape, options.size)[0])
+        noise = np.random.default_rng(options.seed).normal(127.5, 40, (*shape, 3))
         return np.clip(noise, 0, 255).astype("float32")
-    return read_photo(options.start, "start", options.size).pixels
+    return read_photo(options.start, "start").pixels
 
 
-def read_training_photos(data: str, size: int, seed: int) -> tuple[ImageSet, ImageSet]:
-    """Photos to learn from, and photos to measure on."""
+def read_training_photos(options: Train, replicas: int = 1) -> tuple[ImageSet, ImageSet]:
+    """Photos to learn from, and photos to measure on: of these one for each replica at least.
+
+    Raises:
+        UserError: if there are too few, or none can be read.
+    """
     import numpy as np
 
     from keras_dl.data.check import checked_image_set
@@ -251,17 +297,26 @@ def read_training_photos(data: str, size: int, seed: int) -> tuple[ImageSet, Ima
         labels = np.zeros(len(encoded), "int32")
         return checked_image_set(encoded, labels, (), names=names, source=name, strict=True)
 
-    if data == "builtin":
-        crops = unlabelled(photos.photo_crops(side=size, seed=seed), "a crop of the built-in photographs")
-        unseen = [encode_picture(photos.held_out(name)) for name in photos.NAMES]
-        return crops, unlabelled(unseen, "a part of the built-in photographs")
-    images = read_pictures([Path(data)])
+    if options.data == "builtin":
+        crops = photos.photo_crops(side=options.image_size, seed=options.seed)
+        each = -(-replicas // len(photos.NAMES))
+        unseen = [part for name in photos.NAMES for part in np.array_split(photos.held_out(name), each)]
+        return (
+            unlabelled(crops, "a crop of the built-in photographs"),
+            unlabelled(list(map(encode_picture, unseen)), "a part of the built-in photographs"),
+        )
+    images = read_pictures([Path(options.data)])
     for name, reason in images.skipped:
         print(f"skipped {name}: {reason}")
-    if len(images) < 2:
-        raise UserError(f"{data} has {len(images)} photo; give a folder of two or more, one to measure on")
-    order = np.random.default_rng(seed).permutation(len(images))
-    unseen = min(16, max(1, len(images) // 10))
+    count = len(images)
+    # By the batch size where that will do: unlike the replicas it stays the same when a run goes on elsewhere.
+    unseen = max(replicas, min(16, count // 2, max(options.batch_size or 1, count // 10)))
+    if count <= unseen:
+        raise UserError(
+            f"{options.data} has {count} photo{'s'[: count != 1]}; give a folder of {unseen + 1} or more, "
+            f"{unseen} to measure on"
+        )
+    order = np.random.default_rng(options.seed).permutation(count)
     return images.subset(order[unseen:]), images.subset(order[:unseen])
 
 
@@ -277,20 +332,20 @@ def choose_extractor(name: str | None, weights: str) -> keras.Model:
     from keras_dl.generative.style import create_extractor
     from keras_dl.registry import model_info
 
-    if name is None and weights == "auto":
-        try:
-            extractor = create_extractor(PUBLISHED_NET, "imagenet")
-        except UserError as error:
-            print(f"{str(error).partition(';')[0]}: using the built-in {BUILTIN_NET}")
-            return create_extractor(BUILTIN_NET, "builtin")
-        print(f"comparing pictures by {PUBLISHED_NET}, weights: imagenet")
-        return extractor
-    name = name or (BUILTIN_NET if weights == "builtin" else PUBLISHED_NET)
-    if weights == "auto":
-        info = model_info(name)
+    chosen = name or (BUILTIN_NET if weights == "builtin" else PUBLISHED_NET)
+    info, auto = model_info(chosen), weights == "auto"
+    if auto:
         weights = "builtin" if info.builtin else "imagenet" if info.imagenet else "none"
-    print(f"comparing pictures by {name}, weights: {weights}")
-    return create_extractor(name, None if weights == "none" else weights)
+    try:
+        extractor = create_extractor(chosen, None if weights == "none" else weights)
+    except UserError as error:
+        if not (auto and weights == "imagenet" and info.stages):
+            raise
+        instead = "random weights" if name else f"the built-in {BUILTIN_NET}"
+        print(f"{str(error).partition(';')[0]}: using {instead}")
+        return create_extractor(name) if name else create_extractor(BUILTIN_NET, "builtin")
+    print(f"comparing pictures by {chosen}, weights: {weights}")
+    return extractor
 
 
 def create_describer(options: Look, regions: bool = False) -> keras.Model:
@@ -349,7 +404,8 @@ def optimise(options: Optimise) -> None:
     from keras_dl.data.picture import check_writable
     from keras_dl.training.stylize import Settings
 
-    content = read_photo(options.content, "content", options.size)
+    content = read_photo(options.content, "content")
+    check_size(options.content, content.pixels.shape, "--size", options.size)
     styles = read_styles(options, content.pixels)
     start = read_start(options, content.pixels)
     if options.output is not None:
@@ -391,11 +447,12 @@ def paint(
     from keras_dl.data.picture import encode_animation, write_picture
     from keras_dl.generative.colour import keep_colours
     from keras_dl.training.records import Interrupted, Signals
-    from keras_dl.training.stylize import stylize
+    from keras_dl.training.stylize import fitted, resize, stylize
     from keras_dl.training.watch import NotFinite, PictureWatch
 
     target = options.output or folder / "picture.png"
     frames: list[np.ndarray] = []
+    frame_shape = fitted(content.pixels.shape, GIF_SIDE)  # whatever the pyramid's, which differ by a row
 
     def finished(pixels: np.ndarray) -> np.ndarray:
         if options.colours != "luminance":
@@ -405,17 +462,21 @@ def paint(
     def write(pixels: np.ndarray, path: Path) -> Path:
         return write_picture(path, finished(pixels), content.resized(*pixels.shape[:2]).alpha)
 
+    def frame(pixels: np.ndarray) -> np.ndarray:
+        return resize(finished(pixels), frame_shape)[0].numpy()
+
     def keep(step: int, pixels: np.ndarray) -> None:
         if options.save_every:
             (folder / "steps").mkdir(exist_ok=True)
             write(pixels, folder / "steps" / f"{step:05}.png")
-        frames.append(finished(pixels))
+        if options.gif:
+            frames.append(frame(pixels))
 
     keep_every = options.save_every or (max(1, options.steps // 20) if options.gif else None)
     with Signals() as signals:
         watch = PictureWatch(options.steps, signals, keep_every, keep)
         try:
-            result = stylize(describe, content.pixels, styles, settings, start, watch)
+            result, losses = stylize(describe, content.pixels, styles, settings, start, watch)
         except NotFinite as error:
             kept = (
                 ""
@@ -427,26 +488,19 @@ def paint(
             print(f"\n{interrupt}: {write(watch.picture, target)}", file=sys.stderr)
             raise
     write(result, target)
-    run.write_json(folder / "metrics.json", {"result": watch.history[-1]})
+    run.write_json(folder / "metrics.json", {"result": {"step": watch.step, **losses}})
     names = [options.content, *options.style, target.name]
     sheet = folder / "plots" / "sheet.png"
     title = f"{options.steps} steps, {', '.join(f'{k} {v:g}' for k, v in settings.weights.items())}"
     plots.style_sheet(content.pixels, [s.pixels for s in styles], finished(result), title, names, path=sheet)
     plots.style_losses(watch.history, path=folder / "plots" / "losses.png")
     print(f"picture: {target}\nside by side: {sheet}\nlosses: {folder / 'plots' / 'losses.png'}")
-    if options.save_every:
+    if (folder / "steps").exists():
         print(f"on the way: {folder / 'steps'}")
     if options.gif:
-        run.write_bytes(folder / "steps.gif", encode_animation([reduced(frame) for frame in frames]))
+        run.write_bytes(folder / "steps.gif", encode_animation(frames or [frame(result)]))
         print(f"animation: {folder / 'steps.gif'}")
     return target
-
-
-def reduced(pixels: np.ndarray) -> np.ndarray:
-    """A frame of the animation; all have one size, whatever that of the pyramid was."""
-    from keras_dl.training.stylize import fitted, resize
-
-    return resize(pixels, fitted(pixels.shape, GIF_SIDE))[0].numpy()
 
 
 # Train
@@ -467,18 +521,27 @@ def train(options: Train) -> None:
     if worker_count(strategy) > 1 and (options.run is None or options.weights == "auto"):
         raise UserError("several workers must start alike: name the run folder with --run, and the net's --weights")
     with contextlib.redirect_stdout(sys.stdout if chief else None):
-        style = read_photo(options.style, "style", options.image_size * options.style_scale)
-        seen, unseen = read_training_photos(options.data, options.image_size, options.seed)
+        style = read_photo(options.style, "style")
+        check_size(options.style, style.pixels.shape, "--image-size", options.image_size, options.style_scale)
+        replicas = strategy.num_replicas_in_sync
+        options = dataclasses.replace(options, batch_size=options.batch_size or replicas)
+        seen, unseen = read_training_photos(options, replicas)
         print(f"{len(seen):,} photos to learn from, {len(unseen):,} to measure on")
         folder = options.run
-        if not options.resume and chief:
+        if options.resume:
+            run.check_fingerprint(folder, seen.names, options.data)
+        elif chief:
             folder = run.new_run(APPLICATION, options.run)
             run.save_config(folder, options)
+            run.save_fingerprint(folder, seen.names)
         fit_network(options, style.pixels, seen, unseen, folder, strategy)
     if not chief:
         return
-    model = load_network(folder)
-    draw_example(model, style.pixels, folder)
+    with (folder / "history.csv").open(newline="") as file:
+        *_, last = csv.DictReader(file)
+    measured = {key.removeprefix("val_"): float(value) for key, value in last.items() if key.startswith("val_")}
+    run.write_json(folder / "metrics.json", run.read_metrics(folder) | {"validation": measured})
+    draw_example(load_network(folder), style.pixels, folder)
     print(f"run: {folder}\npictures: {folder / 'plots'}")
     if options.export:
         print(f"export: {export_network(folder, Path('saved_models'))}")
@@ -495,7 +558,7 @@ def fit_network(
     """Trains the network; the run folder gets its history and model.
 
     Args:
-        options: the command's.
+        options: the command's, the batch size settled.
         style: the painting `(height, width, 3)` in [0, 255].
         seen: photos to learn from.
         unseen: photos to measure on after each epoch.
@@ -513,14 +576,16 @@ def fit_network(
 
     keras.utils.set_random_seed(options.seed)
     training.set_mixed_precision(options.mixed_precision)
+    side = min(options.crop, options.image_size)
 
     def build() -> keras.Model:
         describe = create_describer(options)
         layer_weights = style_layer_weights(options, describe)
         model = StyleTraining(style_transform(options.width), describe, loss_weights(options), layer_weights)
-        size = options.image_size
-        blank = resize(style, (size, size))
-        model.set_style(make_targets(describe, blank, [Style(style)], size * options.style_scale)["style"])
+        blank = resize(style, (side, side))
+        mend = "raise --image-size, --crop or --style-scale, or choose another --model"
+        targets = make_targets(describe, blank, [Style(style)], options.image_size * options.style_scale, mend)
+        model.set_style(targets["style"])
         rate = training.make_schedule(
             "cosine", options.learning_rate, steps_per_epoch=100, epochs=options.epochs, warmup_epochs=0.5
         )
@@ -530,7 +595,6 @@ def fit_network(
         return model
 
     def part(step: tf.Tensor, rows: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-        side = min(options.crop, options.image_size)
         shape = (options.batch_size, side, side, 3)
         return tf.image.stateless_random_crop(rows[0], shape, (options.seed, step)), rows[1]
 
@@ -555,6 +619,7 @@ def fit_network(
         strategy=strategy,
         resume=options.resume,
         tensorboard=options.tensorboard,
+        mend="lower --learning-rate or --style-weight",
     )
 
 
@@ -575,30 +640,32 @@ def draw_example(model: keras.Model, style: np.ndarray, folder: Path) -> None:
 def evaluate(options: Evaluate) -> None:
     """Compares the losses of a trained network's pictures with those of the optimisation."""
     cli.check_positive(options, "size", "steps")
-    import numpy as np
+    import tensorflow as tf
 
+    from keras_dl.data.progress import Progress
     from keras_dl.data.samples.photos import held_out
-    from keras_dl.training.stylize import by_lbfgs, fitted, make_losses, resize
+    from keras_dl.training.stylize import by_lbfgs, fitted, look, make_losses, resize
 
     folder = run.find_run(APPLICATION, options.run)
     print(f"run: {folder}")
     model = load_network(folder)
-    photos = {str(path): read_photo(str(path), "pictures", options.size).pixels for path in options.pictures}
+    photos = {str(path): read_photo(str(path), "pictures").pixels for path in options.pictures}
+    for name, pixels in photos.items():
+        check_size(name, pixels.shape, "--size", options.size)
     photos = photos or {"a part of the built-in photograph that was not trained on": held_out().astype("float32")}
     styled = compiled_network(model.network)
     measured = {}
     for name, pixels in photos.items():
         image = resize(pixels, fitted(pixels.shape, options.size))
-        targets = {"content": model.describe(image)["content"], "style": dict(model.targets)}
+        content = look(tf.function(model.describe, autograph=False), image, "content", "raise --size")
+        targets = {"content": content, "style": dict(model.targets)}
         losses = make_losses(model.describe, targets, model.loss_weights, model.layer_weights)
-        one_pass = float(losses(resize(styled(image[0].numpy()), image.shape[1:3]))["total"])
-        totals: list[float] = []
-        by_lbfgs(losses, image, options.steps, 0.0, lambda _, __, values, t=totals: t.append(float(values["total"])))
-        measured[name] = {"one_pass": one_pass, f"optimised_{options.steps}_steps": float(np.min(totals))}
-        print(f"{name}: total loss {one_pass:.4f} in one pass, {np.min(totals):.4f} after {options.steps} steps")
-    path = folder / "metrics.json"
-    known = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    run.write_json(path, known | measured)
+        with Progress(f"optimising {name}", options.steps) as progress:
+            optimised = by_lbfgs(losses, image, options.steps, 0.0, lambda *_, p=progress: p.advance())
+        one_pass, total = (float(losses(each)["total"]) for each in (styled(image[0].numpy())[None], optimised))
+        measured[name] = {"one_pass": one_pass, f"optimised_{options.steps}_steps": total}
+        print(f"{name}: total loss {one_pass:.4f} in one pass, {total:.4f} after {options.steps} steps")
+    run.write_json(folder / "metrics.json", run.read_metrics(folder) | measured)
 
 
 # Predict
@@ -632,41 +699,71 @@ def compiled_network(network: keras.Model) -> Callable[[np.ndarray], np.ndarray]
     return lambda pixels: styled(tf.constant(pixels, tf.float32)[None])[0].numpy()
 
 
+def find_targets(paths: Sequence[Path], output: Path) -> list[tuple[Path, Path]]:
+    """Each picture and the file that it is painted to, below `output` as it lies below a folder that was given.
+
+    A further picture of the same name gets a number, one whose format can't be written is to be a PNG.
+
+    Raises:
+        UserError: if a picture would be painted over one of those given.
+    """
+    from keras_dl.data.folder import find_pictures
+    from keras_dl.data.picture import picture_format
+
+    files = []
+    for path in paths:
+        found = find_pictures(path) if path.is_dir() else [path]
+        files += [(file, file.relative_to(path) if path.is_dir() else Path(file.name)) for file in found]
+    given, taken = {file.resolve() for file, _ in files}, {}
+    for file, name in files:
+        target = output / name
+        try:
+            picture_format(target)
+        except UserError:
+            target = target.with_name(f"{target.name}.png")
+        first, number = target, 1
+        while target in taken:
+            number += 1
+            target = first.with_name(f"{first.stem}-{number}{first.suffix}")
+        if target.resolve() in given:
+            raise UserError(f"{target} is one of the pictures to paint, and would be lost: name another --output")
+        taken[target] = file
+    return [(file, target) for target, file in taken.items()]
+
+
 def predict(options: Predict) -> None:
     """Paints photos, or the frames of a video, with a trained network: one pass each."""
     cli.check_positive(options, "size")
     if not options.pictures:
         raise UserError("no pictures given; name files or folders after predict")
-    from keras_dl.data.folder import find_pictures
-    from keras_dl.data.picture import check_writable, picture_format, write_picture
+    from keras_dl.data.picture import check_writable, write_picture
     from keras_dl.data.progress import Progress
     from keras_dl.training.stylize import fitted
 
     folder = run.find_run(APPLICATION, options.run)
     print(f"run: {folder}")
     output = options.output or folder / "predictions"
-    files = [file for path in options.pictures for file in (find_pictures(path) if path.is_dir() else [path])]
-    check_writable(output / "picture.png")
+    files = find_targets(options.pictures, output)
+    for _, target in files:
+        check_writable(target)
     paint = compiled_network(load_network(folder).network)
-    taken: set[Path] = set()
+    written = 0
     with Progress("painting pictures", len(files)) as progress:
-        for file in files:
+        for file, target in files:
+            progress.advance()
             try:
-                picture = read_photo(str(file), "pictures", options.size)
+                picture = read_photo(str(file), "pictures")
+                if options.size:
+                    check_size(str(file), picture.pixels.shape, "--size", options.size)
+                    picture = picture.resized(*fitted(picture.pixels.shape, options.size))
             except UserError as error:
                 print(f"skipped {error}")
                 continue
-            if options.size:
-                picture = picture.resized(*fitted(picture.pixels.shape, options.size))
-            target = output / file.name
-            with contextlib.suppress(UserError):
-                picture_format(target)
             write_picture(target, paint(picture.pixels), picture.alpha)
-            taken.add(target)
-            progress.advance()
-    if not taken:
+            written += 1
+    if not written:
         raise UserError("no picture could be read")
-    print(f"{len(taken):,} pictures: {output}")
+    print(f"{written:,} pictures: {output}")
 
 
 # Export
@@ -718,7 +815,7 @@ def export_optimisation(options: Export) -> Path:
             model="style_transfer",
             data="none: the picture itself is optimised",
             metrics={},
-            command=f"python -m apps.{APPLICATION} export",
+            command=cli.command_line(APPLICATION, options).replace(" train", " export", 1),  # nothing was trained
             notes=f"Pictures are brought to {options.size} pixels on their longer side. Each row is a whole "
             "optimisation: serve it without batching.",
         ),
@@ -753,8 +850,8 @@ def export_network(folder: Path, output: Path) -> Path:
         card=ModelCard(
             model="style_transform",
             data=trained.data,
-            metrics={},
-            command=f"python -m apps.{APPLICATION} train --style {trained.style} --data {trained.data}",
+            metrics=run.read_metrics(folder),
+            command=cli.command_line(APPLICATION, trained),
             notes=f"Paints in the style of {trained.style}. Pictures of more than {LARGEST_SERVED} pixels on their "
             "longer side are reduced to that.",
         ),

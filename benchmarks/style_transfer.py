@@ -212,6 +212,8 @@ def main() -> int:
     parser.add_argument("--run", help="of a trained network")
     parser.add_argument("--measure", action="store_true", help="what `memory` starts for each size")
     options = parser.parse_args()
+    if options.compare == "network" and not options.run:
+        parser.error("--compare network needs --run, the folder of a trained network")
     keras.utils.set_random_seed(0)
     if options.compare == "method":
         name = options.model or "vgg19"

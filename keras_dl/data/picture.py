@@ -1,20 +1,31 @@
 """One picture of any format and size, read and written as the user has it: upright, with its transparency."""
 
 import errno
+import functools
 import io
 import os
+import struct
 import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from keras_dl.data.convert import to_rgb
 from keras_dl.errors import UserError
 from keras_dl.run import write_bytes
 
 WITH_ALPHA = frozenset(("PNG", "WEBP", "TIFF"))
+UPRIGHT = {  # EXIF orientation to what turns the stored picture upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 class Picture(NamedTuple):
@@ -53,7 +64,7 @@ def read_picture(path: Path | str) -> Picture:
         if encoded.startswith(b"%PDF"):
             raise UserError(f"{path} is a PDF document, whatever its name says; export the page as PNG or JPEG")
         with Image.open(io.BytesIO(encoded)) as opened:
-            image = ImageOps.exif_transpose(opened)
+            image = upright(opened)
             transparent = image.has_transparency_data
             alpha = np.asarray(image.convert("RGBA").getchannel("A")) if transparent else None
             pixels = np.asarray(to_rgb(image).convert("RGB"), "float32")
@@ -63,13 +74,27 @@ def read_picture(path: Path | str) -> Picture:
         raise UserError(f"{path} is not a picture; give a JPEG, PNG or another picture file") from error
     except Image.DecompressionBombError as error:
         raise UserError(f"{path} is too large ({2 * Image.MAX_IMAGE_PIXELS:,} pixels at most); reduce it") from error
-    except (OSError, SyntaxError, ValueError, EOFError) as error:
+    except (OSError, SyntaxError, ValueError, EOFError, TypeError, AttributeError, struct.error) as error:
         if isinstance(error, UserError):
             raise
         if isinstance(error, OSError) and error.errno is not None:
             raise UserError(f"{path} can't be read: {os.strerror(error.errno).lower()}") from error
         raise UserError(f"{path} is a truncated or damaged picture; get it anew") from error
     return Picture(pixels, None if alpha is None or alpha.min() == 255 else alpha)
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """The picture turned by its EXIF orientation; as it is stored where that can't be read.
+
+    Pillow's own `exif_transpose` writes the other entries anew, and fails on those of a wrong type.
+    """
+    image.load()  # a TIFF is turned by this, and then says that it is upright
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # Pillow trusts what the entries say of themselves: anything may come of it
+        return image
+    turn = UPRIGHT.get(orientation)
+    return image if turn is None else image.transpose(turn)
 
 
 def picture_format(path: Path) -> str:
@@ -79,9 +104,20 @@ def picture_format(path: Path) -> str:
         UserError: if it stands for none that can be written.
     """
     name = Image.registered_extensions().get(path.suffix.lower())
-    if name not in Image.SAVE or name == "PDF":
+    if name is None or not _can_be_written(name):
         raise UserError(f"{path}: pictures can't be written as {path.suffix or 'a file without a suffix'}; use .png")
     return name
+
+
+@functools.cache
+def _can_be_written(form: str) -> bool:
+    """Whether a colour picture comes back in its size: Pillow lists writers that lack a library, or know icons only."""
+    pixels = np.zeros((23, 37, 3))
+    try:
+        with Image.open(io.BytesIO(encode_picture(pixels, form=form))) as image:
+            return image.size == (37, 23)
+    except (OSError, ValueError, KeyError):
+        return False
 
 
 def check_writable(path: Path) -> None:

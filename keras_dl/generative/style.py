@@ -58,8 +58,9 @@ def style_transfer(
         extractor = create_extractor(extractor)
     if pooling not in ("avg", "max"):
         raise UserError(f"pooling is 'avg' or 'max'; got {pooling!r}")
-    default_content, default_style = default_layers(extractor)
-    content_layers, style_layers = tuple(content_layers or default_content), tuple(style_layers or default_style)
+    if not (content_layers and style_layers):
+        default_content, default_style = default_layers(extractor)
+        content_layers, style_layers = content_layers or default_content, style_layers or default_style
     if pooling == "avg":
         extractor = _average_pooled(extractor)
     known = {layer.name for layer in extractor.layers}

@@ -76,24 +76,25 @@ def style_transform(
     return keras.Model(inputs, x, name=name or "style_transform")
 
 
-def restyle(network: keras.Model, images: Any) -> Any:
+def restyle(network: keras.Model, images: Any, training: bool | None = False) -> Any:
     """Styles images of any size: continues them to a multiple of four by reflection, and cuts that off again.
 
     Args:
         network: from `style_transform`, of any input size.
         images: `(batch, height, width, 3)` in [0, 255], at least eight pixels a side.
+        training: as of a Keras model's call.
     """
     height, width = ops.shape(images)[1:3]
     padding = ((0, 0), (0, -height % STRIDE), (0, -width % STRIDE), (0, 0))
-    return network(ops.pad(images, padding, mode="reflect"), training=False)[:, :height, :width]
+    return network(ops.pad(images, padding, mode="reflect"), training=training)[:, :height, :width]
 
 
 @keras.saving.register_keras_serializable(package="keras_dl")
 class StyleTraining(keras.Model):
     """Trains a transform network so that one pass lowers the losses that Gatys' method lowers step by step.
 
-    Calling it runs the transform network. `fit` takes pictures `(batch, height, width, 3)` in [0, 255]; labels are
-    not looked at. Compile it with `keras.losses.MeanAbsoluteError()`: the target of every loss is 0.
+    Calling it is `restyle`. `fit` takes pictures `(batch, height, width, 3)` in [0, 255]; labels are not looked at.
+    Compile it with `keras.losses.MeanAbsoluteError()`: the target of every loss is 0.
 
     Args:
         network: from `style_transform`.
@@ -126,7 +127,7 @@ class StyleTraining(keras.Model):
             target.assign(grams[layer])
 
     def call(self, images: Any, training: bool | None = None) -> Any:
-        return self.network(images, training=training)
+        return restyle(self.network, images, training)
 
     def losses_of(self, images: Any, styled: Any) -> dict[str, Any]:
         """The losses of styled images, each `(batch,)`: see `weighted_losses`."""

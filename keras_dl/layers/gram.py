@@ -15,7 +15,8 @@ class GramMatrix(keras.layers.Layer):
 
     Call arguments:
         inputs: maps `(batch, height, width, channels)`, or a list of these and regions
-            `(batch, any height, any width, r)` in [0, 1], of which each position of the map takes the nearest.
+            `(batch, any height, any width, r)` in [0, 1], of which each position of the map takes the mean over its
+            share of the picture: so nothing of a region is missed, however small it is.
 
     Returns:
         `(batch, r, channels, channels)`; without regions r is 1, the whole picture.
@@ -27,7 +28,10 @@ class GramMatrix(keras.layers.Layer):
             positions = ops.cast(height * width, inputs.dtype)
             return ops.einsum("bhwi,bhwj->bij", inputs, inputs)[:, None] / positions
         maps, regions = inputs
-        shares = _nearest(_nearest(regions, ops.shape(maps)[1], 1), ops.shape(maps)[2], 2)
+        down, across = (
+            ops.cast(_averaging(ops.shape(maps)[axis], ops.shape(regions)[axis]), self.compute_dtype) for axis in (1, 2)
+        )
+        shares = ops.einsum("jw,biwr->bijr", across, ops.einsum("ih,bhwr->biwr", down, regions))
         weighted = shares[..., None] * maps[..., None, :]
         area = ops.maximum(ops.sum(shares, axis=(1, 2)), keras.config.epsilon())
         return ops.einsum("bhwri,bhwj->brij", weighted, maps) / area[..., None, None]
@@ -38,7 +42,8 @@ class GramMatrix(keras.layers.Layer):
         return (maps[0], input_shape[1][-1] if has_regions else 1, maps[-1], maps[-1])
 
 
-def _nearest(x: Any, size: Any, axis: int) -> Any:
-    """Samples `size` places of an axis, evenly spaced."""
-    places = (ops.arange(size, dtype="int32") * 2 + 1) * ops.shape(x)[axis] // (2 * size)
-    return ops.take(x, places, axis=axis)
+def _averaging(cells: Any, pixels: Any) -> Any:
+    """What share each pixel has in each cell, both dividing the same length evenly: `(cells, pixels)`."""
+    starts, firsts = ops.arange(cells, dtype="int32")[:, None] * pixels, ops.arange(pixels, dtype="int32") * cells
+    overlap = ops.minimum(starts + pixels, firsts + cells) - ops.maximum(starts, firsts)
+    return ops.maximum(overlap, 0) / pixels

@@ -10,11 +10,13 @@ import numpy as np
 import scipy.optimize
 import tensorflow as tf
 
+from keras_dl.errors import UserError
 from keras_dl.generative.style import weighted_losses
 
 SMALLEST = 96  # pixels of the shorter side below which the pyramid does not go
 SMALLEST_MAP = 16  # pixels of which four poolings leave one
 BETAS, EPSILON = (0.9, 0.99), 1e-12  # a pixel's share of the loss may be far below 1e-8
+TOO_SMALL_MEND = "raise --size or --style-scale, or choose another --model"
 LBFGS_SCALE = 1e6  # of the loss: makes the first step one of some levels of colour, and not of none
 
 Losses = Callable[[tf.Tensor], dict[str, tf.Tensor]]
@@ -31,7 +33,7 @@ class Style:
     Attributes:
         pixels: `(height, width, 3)` in [0, 255].
         weight: its share where several are blended.
-        mask: `(height, width)` in [0, 1], where to look in it; None for everywhere.
+        mask: `(any height, any width)` in [0, 1], where to look in it; None for everywhere.
         region: `(any height, any width)` in [0, 1], which part of the content it styles; None for all.
     """
 
@@ -71,7 +73,7 @@ def stylize(
     settings: Settings,
     start: np.ndarray | None = None,
     watch: Watch = lambda *_: None,
-) -> np.ndarray:
+) -> tuple[np.ndarray, dict[str, float]]:
     """Paints the content in the styles.
 
     Args:
@@ -83,7 +85,10 @@ def stylize(
         watch: see `Watch`; its steps count over all sizes of the pyramid.
 
     Returns:
-        float32 `(height, width, 3)` in [0, 255], with the content's proportions.
+        The picture, float32 `(height, width, 3)` in [0, 255], with the content's proportions; and its losses.
+
+    Raises:
+        UserError: if a picture is too small for the net.
     """
     picture = content if start is None else start
     done = 0
@@ -91,7 +96,7 @@ def stylize(
     for side, steps in zip(sizes, split_steps(settings.steps, len(sizes)), strict=True):
         shape = fitted(content.shape, side)
         targets = make_targets(describe, resize(content, shape), styles, side * settings.style_scale)
-        masks = regions_of(styles)
+        masks = regions_of(styles, shape)
         losses = make_losses(describe, targets, settings.weights, settings.layer_weights, masks)
 
         def step_done(step: int, pixels: tf.Tensor, values: dict[str, tf.Tensor], before: int = done) -> None:
@@ -100,7 +105,7 @@ def stylize(
         minimise = by_lbfgs if settings.optimizer == "lbfgs" else by_adam
         picture = minimise(losses, resize(picture, shape), steps, settings.learning_rate, step_done)[0].numpy()
         done += steps
-    return picture
+    return picture, {name: float(value) for name, value in losses(tf.constant(picture)[None]).items()}
 
 
 def pyramid(shape: Sequence[int], size: int) -> list[int]:
@@ -136,22 +141,48 @@ def resize(pixels: np.ndarray, shape: tuple[int, int]) -> tf.Tensor:
     return tf.clip_by_value(images, 0, 255)
 
 
-def regions_of(styles: Sequence[Style]) -> tf.Tensor | None:
-    """The regions of the content `(1, height, width, styles)`, or None if no style has any.
+def resize_mask(mask: np.ndarray, shape: tuple[int, int]) -> tf.Tensor:
+    """A mask `(height, width)` as a batch of one with one channel: means over areas, so that nothing is missed."""
+    return tf.image.resize(tf.constant(mask, tf.float32)[None, ..., None], shape, "area")
 
-    Their sizes may differ: they are brought to that of the first.
-    """
-    given = [style.region for style in styles if style.region is not None]
-    if not given:
+
+def regions_of(styles: Sequence[Style], shape: tuple[int, int]) -> tf.Tensor | None:
+    """The regions of the content `(1, height, width, styles)` in one size, or None if no style has any."""
+    if all(style.region is None for style in styles):
         return None
-    shape = given[0].shape
-    whole = np.ones(shape, "float32")
-    masks = [whole if style.region is None else style.region for style in styles]
-    return tf.concat([tf.image.resize(mask[None, ..., None].astype("float32"), shape) for mask in masks], -1)
+    whole = np.ones((1, 1))
+    return tf.concat([resize_mask(whole if style.region is None else style.region, shape) for style in styles], -1)
+
+
+def look(describe: Callable[[Any], Any], inputs: Any, part: str, mend: str = TOO_SMALL_MEND) -> dict[str, tf.Tensor]:
+    """What the net says of a picture.
+
+    Args:
+        describe: from `style_transfer`, as a `tf.function` that is traced for each size: a convolution without padding
+            that finds no place is an error then only, and otherwise gives numbers from nowhere.
+        inputs: what it takes.
+        part: `"content"` or `"style"`.
+        mend: what to do about a picture that is too small, for the message.
+
+    Raises:
+        UserError: if a map of it is empty, or not finite.
+    """
+    too_small = UserError(f"a picture is too small for this net: {mend}")
+    try:
+        values = describe(inputs)[part]
+    except (ValueError, tf.errors.InvalidArgumentError) as error:
+        raise too_small from error
+    if not all(tf.size(value) and tf.reduce_all(tf.math.is_finite(value)) for value in values.values()):
+        raise too_small
+    return values
 
 
 def make_targets(
-    describe: keras.Model, content: tf.Tensor, styles: Sequence[Style], style_size: float
+    describe: keras.Model,
+    content: tf.Tensor,
+    styles: Sequence[Style],
+    style_size: float,
+    mend: str = TOO_SMALL_MEND,
 ) -> dict[str, dict[str, tf.Tensor]]:
     """What the picture should become: computed once, since it never changes.
 
@@ -160,23 +191,28 @@ def make_targets(
         content: `(1, height, width, 3)`.
         styles: blended by their weights, or one per region if they have regions.
         style_size: the longer side at which the styles are looked at.
+        mend: see `look`.
+
+    Raises:
+        UserError: if a picture is too small for the net.
     """
     with_regions = isinstance(describe.input, list)
-    describe = tf.function(describe, autograph=False, reduce_retracing=True)
+    describe = tf.function(describe, autograph=False)
     everywhere = tf.ones((1, 1, 1, 1))
     grams = []
     for style in styles:
         pixels = resize(style.pixels, fitted(style.pixels.shape, style_size))
-        mask = everywhere if style.mask is None else tf.constant(style.mask, tf.float32)[None, ..., None]
-        grams.append(describe([pixels, mask] if with_regions else pixels)["style"])
-    if regions_of(styles) is None:
+        mask = everywhere if style.mask is None else resize_mask(style.mask, pixels.shape[1:3])
+        grams.append(look(describe, [pixels, mask] if with_regions else pixels, "style", mend))
+    if all(style.region is None for style in styles):
         total = sum(style.weight for style in styles)
         # Squared distances to several targets are, but for a constant, the distance to their mean.
         shares = [style.weight / total for style in styles]
         blended = {layer: sum(w * g[layer] for w, g in zip(shares, grams, strict=True)) for layer in grams[0]}
     else:
         blended = {layer: tf.concat([gram[layer] for gram in grams], 1) for layer in grams[0]}
-    return {"content": describe([content, everywhere] if with_regions else content)["content"], "style": blended}
+    maps = look(describe, [content, everywhere] if with_regions else content, "content", mend)
+    return {"content": maps, "style": blended}
 
 
 def make_losses(
@@ -258,30 +294,30 @@ def by_lbfgs(losses: Losses, picture: tf.Tensor, steps: int, learning_rate: floa
     """
     shape = picture.shape
     count = 0
-    best = [np.inf, picture]
+    least, best = np.inf, (picture, {})
 
     @tf.function(jit_compile=True, autograph=False)
     def evaluate(pixels: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         return gradient_of(losses, pixels)
 
     def function(flat: np.ndarray) -> tuple[float, np.ndarray]:
-        nonlocal count
+        nonlocal count, least, best
         if count == steps:
             raise StopIteration
         count += 1
         pixels = tf.constant(flat.reshape(shape), tf.float32)
         gradient, values = evaluate(pixels)
         total = float(values["total"])
-        if total < best[0]:
-            best[:] = total, tf.clip_by_value(pixels, 0, 255)
-        watch(count, best[1], values)
+        if total < least:
+            least, best = total, (tf.clip_by_value(pixels, 0, 255), values)
+        watch(count, *(best if np.isfinite(total) else (best[0], values)))
         return LBFGS_SCALE * total, LBFGS_SCALE * gradient.numpy().astype("float64").ravel()
 
     options = {"maxiter": steps, "maxfun": 2 * steps, "ftol": 0.0, "gtol": 0.0, "maxcor": 10}
     flat = picture.numpy().astype("float64").ravel()
     with contextlib.suppress(StopIteration):
         scipy.optimize.minimize(function, flat, jac=True, method="L-BFGS-B", options=options)
-    return best[1]
+    return best[0]
 
 
 def in_graph(

@@ -1,17 +1,25 @@
 """The application as its user runs it: optimise, train, evaluate, predict, export, bad input."""
 
 import contextlib
+import importlib.util
 import json
 import os
+import shutil
 import signal
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from apps.style_transfer import APPLICATION, COMMANDS
+from apps import style_transfer
+from apps.style_transfer import APPLICATION, COMMANDS, Optimise, Train
 from keras_dl import cli
+from keras_dl.errors import UserError
 
+ROOT = Path(__file__).parents[2]
 NET = ("--model", "vgg13_cifar", "--weights", "none")
 SMALL = (*NET, "--size", "48", "--steps", "4")
 
@@ -65,6 +73,52 @@ def test_picture_sheet_losses_and_frames(home, capfd):
         assert str(path) in printed
 
 
+def test_an_animation_has_one_size_and_a_frame_at_least(home, monkeypatch):
+    """Sizes of the pyramid differ from one another's doubles by a row."""
+    import tensorflow as tf
+
+    from keras_dl.training import stylize
+
+    def paint(describe, content, styles, settings, start, watch):
+        for step, shape in ((2, (1, 33, 48, 3)), (4, (1, 65, 97, 3))):
+            losses = dict.fromkeys(("total", "content", "style", "variation"), tf.constant(1.0))
+            watch(step, tf.fill(shape, 50.0 * step), losses)
+        return np.zeros((65, 97, 3), "float32"), {"total": 0.5}
+
+    monkeypatch.setattr(stylize, "stylize", paint)
+    for every, frames in (("2", 2), ("100", 1)):
+        assert app("--content", "photo.png", *SMALL, "--save-every", every, "--gif", "--run", every) == 0
+        with Image.open(home / every / "steps.gif") as gif:
+            assert gif.n_frames == frames
+            assert gif.size == (320, 213)
+    assert json.loads((home / "100" / "metrics.json").read_text())["result"] == {"step": 4, "total": 0.5}
+
+
+def test_noise_is_drawn_in_the_size_that_is_painted_first():
+    content = np.zeros((427, 640, 3), "float32")
+    noise = style_transfer.read_start(Optimise(start="noise", size=384), content)
+    assert noise.shape == (128, 192, 3)
+    assert noise.std() == pytest.approx(40, rel=0.05)
+
+
+def test_what_is_transparent_in_a_mask_is_not_selected(tmp_path):
+    mask = np.full((20, 30, 4), 255, "uint8")
+    mask[:, 10:, 3] = 0
+    mask[:5, :, :3] = 0
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    wanted = np.zeros((20, 30))
+    wanted[5:, :10] = 1
+    np.testing.assert_allclose(style_transfer.read_mask(tmp_path / "mask.png"), wanted, atol=1e-6)
+
+
+def test_a_mask_that_no_layer_would_see_is_named(tmp_path):
+    mask = np.zeros((2000, 2000), "uint8")
+    mask[1000, 1000] = 255
+    Image.fromarray(mask).save(tmp_path / "mask.png")
+    with pytest.raises(UserError, match=r"mask\.png is all black, or nearly"):
+        style_transfer.read_mask(tmp_path / "mask.png")
+
+
 def test_a_large_style_and_a_content_smaller_than_the_receptive_field(home):
     drawing(home / "tiny.png", (16, 20))
     drawing(home / "huge.jpg", (900, 1200))
@@ -104,10 +158,27 @@ def test_masks_and_the_photos_own_colours(home):
         ({"odd.png": (1, 1)}, ("--content", "odd.png"), "odd.png has 1x1 pixels; give a picture of 16"),
         ({"odd.png": (2, 4000)}, ("--style", "odd.png"), "odd.png has 2x4000 pixels; give a picture of 16"),
         ({"odd.png": (20, 4000)}, ("--content", "odd.png"), "so at --size 384 only 2 on its shorter side"),
+        ({}, ("--size", "8"), "builtin has 640x427 pixels, so at --size 8 only 5 on its shorter side"),
+        (
+            {},
+            ("--style-scale", "0.02"),
+            "0.02 only 6 on its shorter side, and 32 are needed: raise --style-scale",
+        ),
+        ({}, ("train", "--style-scale", "0.02"), "at --image-size 256 and --style-scale 0.02 only 4"),
+        (
+            {"square.png": (64, 64), "long.png": (1200, 60)},
+            ("--content", "square.png", "--style", "long.png", "--size", "1024"),
+            "at --size 1024, which begin with 128 pixels, only 6 on its shorter side, and 9 are needed: raise",
+        ),
         ({}, ("--content-weight", "0", "--style-weight", "0"), "are both 0"),
         ({}, ("--style-weight", "-1"), "--style-weight is -1.0; give 0 or more"),
         ({}, ("--steps", "0"), "--steps is 0"),
         ({}, ("--style", "builtin", "builtin:ember", "--style-blend", "1"), "--style-blend has 1 values for 2"),
+        (
+            {},
+            ("--style", "builtin", "builtin:ember", "--style-blend", "1", "2", "--masks", "a.png", "b.png"),
+            "--style-blend mixes paintings, --masks keeps each",
+        ),
         ({}, ("--style", "builtin:dawn"), "choose from builtin:night"),
         ({"dark.png": (20, 20)}, ("--masks", "dark.png"), "dark.png is all black"),
         ({}, ("--model", "mlp"), "mlp has no stages to compare pictures by; choose from"),
@@ -178,11 +249,16 @@ def test_no_network_for_imagenet_weights(home, monkeypatch, capfd):
     def refuse(**arguments):
         raise Exception("URL fetch failure on https://storage.googleapis.com/x: None -- [Errno -2] Name not known")
 
-    monkeypatch.setattr(keras.applications, "VGG19", refuse)
+    for name in ("VGG16", "VGG19"):
+        monkeypatch.setattr(keras.applications, name, refuse)
     assert choose_extractor(None, "auto").name == "vgg13_cifar"
     printed = capfd.readouterr().out
     assert printed.count("\n") == 1
     assert "using the built-in vgg13_cifar" in printed
+    assert choose_extractor("vgg16", "auto").name == "vgg16"
+    printed = capfd.readouterr().out
+    assert printed.count("\n") == 1
+    assert "using random weights" in printed
     assert app("--model", "vgg19", "--weights", "imagenet") == 2
     assert "ImageNet weights of vgg19 can't be downloaded" in last_line(capfd)
 
@@ -194,7 +270,7 @@ def trained(tmp_path_factory):
     (home / "photos").mkdir()
     for i in range(4):
         drawing(home / "photos" / f"{i}.png", (64, 64), seed=i)
-    arguments = ("--data", "photos", "--width", "4", "--image-size", "32", "--batch-size", "1", "--epochs", "1")
+    arguments = ("--data", "photos", "--width", "4", "--image-size", "34", "--epochs", "1")
     with contextlib.chdir(home):
         assert app("train", "--style", "photos/0.png", *NET, *arguments) == 0
         assert app("export", *NET, "--size", "64") == 0
@@ -207,6 +283,84 @@ def test_training_writes_its_run(trained):
     assert {path.stem for path in (run / "plots").iterdir()} == {"sheet", "training_curves"}
     history = np.genfromtxt(run / "history.csv", delimiter=",", names=True)
     assert np.isfinite(history["val_loss"])
+    metrics = json.loads((run / "metrics.json").read_text())
+    assert metrics["validation"]["loss"] == pytest.approx(history["val_loss"])
+    assert json.loads((run / "config.json").read_text())["batch_size"] == 1
+    card = json.loads((trained / "saved_models" / f"{APPLICATION}_fast" / "1" / "model_card.json").read_text())
+    assert card["metrics"]["validation"] == metrics["validation"]
+    for words in ("--style photos/0.png", "--model vgg13_cifar", "--image-size 34", "--width 4"):
+        assert words in card["command"]
+    card = json.loads((trained / "saved_models" / APPLICATION / "1" / "model_card.json").read_text())
+    assert card["command"] == f"python -m apps.{APPLICATION} export --model vgg13_cifar --weights none --size 64"
+
+
+def test_a_run_does_not_go_on_with_other_photos(trained, tmp_path, monkeypatch, capfd):
+    shutil.copytree(trained / "photos", tmp_path / "photos")
+    shutil.copytree(newest(trained), tmp_path / "run")
+    monkeypatch.chdir(tmp_path)
+    drawing(tmp_path / "photos" / "new.png", (64, 64), seed=9)
+    assert app("train", "--run", "run", "--resume") == 2
+    assert "photos has changed since the run in run began (3 entries then, 4 now)" in last_line(capfd)
+
+
+def test_a_loss_that_is_not_finite_names_options_that_there_are(home, monkeypatch, capfd):
+    def fit(*_, mend, **__):
+        raise UserError(mend)
+
+    monkeypatch.setattr("keras_dl.training.fit", fit)
+    assert app("train", *NET, "--style", "painting.png", "--data", ".", "--image-size", "64") == 2
+    assert "lower --learning-rate or --style-weight" in last_line(capfd)
+
+
+TWO_DEVICES = """
+import sys
+import tensorflow as tf
+cpu, device = tf.config.list_physical_devices("CPU")[0], tf.config.LogicalDeviceConfiguration()
+tf.config.set_logical_device_configuration(cpu, [device, device])
+from apps.style_transfer import APPLICATION, COMMANDS
+from keras_dl import cli, training
+from keras_dl.errors import UserError
+from keras_dl.training.replicas import shares
+
+def fit(build, stream, *, validation, strategy, **_):
+    for batches in (stream(0).take(1), validation):
+        parts = [strategy.experimental_local_results(images) for images, _ in shares(strategy, batches)]
+        print([tuple(part.shape) for part in parts[0]])
+    raise UserError("as far as this")
+
+training.fit = fit
+sys.exit(cli.main(APPLICATION, COMMANDS, ["train", *sys.argv[1:]]))
+"""
+
+
+def test_two_devices_take_a_photo_each(tmp_path):
+    """The training itself on two replicas is tested in tests/generative."""
+    (tmp_path / "photos").mkdir()
+    for i in range(3):
+        drawing(tmp_path / "photos" / f"{i}.png", (40, 40), seed=i)
+    arguments = ("--data", "photos", "--style", "photos/0.png", "--strategy", "mirrored", "--run", "run")
+    done = subprocess.run(
+        [sys.executable, "-c", TWO_DEVICES, *NET, *arguments, "--image-size", "32"],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+    )
+    assert done.stderr.endswith("error: as far as this\n"), done.stderr[-3000:]
+    assert "1 photos to learn from, 2 to measure on" in done.stdout
+    assert done.stdout.count("[(1, 32, 32, 3), (1, 32, 32, 3)]") == 2
+    assert json.loads((tmp_path / "run" / "config.json").read_text())["batch_size"] == 2
+
+
+def test_photos_are_held_out_for_every_replica(home, monkeypatch):
+    from keras_dl.data.samples import photos
+
+    crops = photos.photo_crops(2, side=32)
+    monkeypatch.setattr(photos, "photo_crops", lambda **_: crops)
+    seen, unseen = style_transfer.read_training_photos(Train(image_size=32, batch_size=5), 5)
+    assert (len(seen), len(unseen)) == (2, 6)
+    with pytest.raises(UserError, match=r"has 2 photos; give a folder of 4 or more, 3 to measure on"):
+        style_transfer.read_training_photos(Train(data=str(home), batch_size=3), 3)
 
 
 def test_predict_paints_folders_and_skips_what_is_broken(trained, tmp_path, monkeypatch, capfd):
@@ -214,11 +368,14 @@ def test_predict_paints_folders_and_skips_what_is_broken(trained, tmp_path, monk
     frames = tmp_path / "frames"
     frames.mkdir()
     drawing(frames / "1.png", (61, 43), mode="RGBA")
-    drawing(frames / "2.jpg", (40, 30))
+    (frames / "below").mkdir()
+    drawing(frames / "below" / "2.jpg", (40, 30))
+    drawing(frames / "icon.ico", (32, 32))
     (frames / "3.png").write_bytes(b"no picture")
     assert app("predict", frames, "--output", tmp_path / "out") == 0
     assert "3.png is not a picture" in capfd.readouterr().out
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["1.png", "2.jpg"]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["1.png", "below", "icon.ico.png"]
+    assert [path.name for path in (tmp_path / "out" / "below").iterdir()] == ["2.jpg"]
     with Image.open(tmp_path / "out" / "1.png") as painted:
         assert painted.size == (61, 43)
         assert painted.mode == "RGBA"
@@ -226,6 +383,26 @@ def test_predict_paints_folders_and_skips_what_is_broken(trained, tmp_path, monk
     assert "no pictures given" in last_line(capfd)
     assert app("predict", frames / "3.png", "--output", tmp_path / "out") == 2
     assert "no picture could be read" in last_line(capfd)
+
+
+def test_painted_pictures_have_names_of_their_own(tmp_path):
+    (tmp_path / "a" / "below").mkdir(parents=True)
+    (tmp_path / "b").mkdir()
+    names = ("a/1.png", "a/below/1.png", "b/1.png", "b/1-2.png", "b/icon.ico")
+    files = [drawing(tmp_path / name, (32, 32)) for name in names]
+    shown = style_transfer.find_targets([tmp_path / "a", tmp_path / "b", files[4]], tmp_path / "out")
+    names = [str(target.relative_to(tmp_path / "out")) for _, target in shown]
+    assert names == ["1.png", "below/1.png", "1-2.png", "1-3.png", "icon.ico.png", "icon.ico-2.png"]
+
+
+def test_predict_does_not_paint_over_what_it_was_given(trained, monkeypatch, capfd):
+    monkeypatch.chdir(trained / "photos")
+    before = Path("0.png").read_bytes()
+    run = newest(trained)
+    for arguments in (("0.png", "--output", "."), (".", "--output", "../photos")):
+        assert app("predict", *arguments, "--run", run) == 2
+        assert "0.png is one of the pictures to paint, and would be lost: name another --output" in last_line(capfd)
+    assert Path("0.png").read_bytes() == before
 
 
 def test_fast_export_agrees_with_predict(trained, tmp_path, monkeypatch):
@@ -266,3 +443,29 @@ def test_evaluate_compares_with_the_optimisation(trained, monkeypatch, capfd):
     measured = json.loads((newest(trained) / "metrics.json").read_text())["photos/1.png"]
     assert measured["optimised_3_steps"] > 0
     assert measured["one_pass"] > 0
+
+
+def test_evaluate_measures_the_picture_that_would_be_written(trained, monkeypatch):
+    """Not what the optimiser saw on the way, beyond black and white."""
+    import tensorflow as tf
+
+    from keras_dl.training import stylize
+
+    def minimise(losses, picture, steps, learning_rate, watch):
+        watch(1, picture, {"total": tf.constant(0.0)})
+        return picture
+
+    monkeypatch.chdir(trained)
+    monkeypatch.setattr(stylize, "by_lbfgs", minimise)
+    assert app("evaluate", "photos/2.png", "--size", "48", "--steps", "3") == 0
+    assert json.loads((newest(trained) / "metrics.json").read_text())["photos/2.png"]["optimised_3_steps"] > 0
+
+
+def test_the_benchmark_of_a_network_asks_for_its_run(monkeypatch, capfd):
+    spec = importlib.util.spec_from_file_location("benchmark", ROOT / "benchmarks" / "style_transfer.py")
+    benchmark = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(benchmark)
+    monkeypatch.setattr(sys, "argv", ["style_transfer.py", "--compare", "network"])
+    with pytest.raises(SystemExit, match="2"):
+        benchmark.main()
+    assert "--compare network needs --run" in last_line(capfd)

@@ -1,5 +1,8 @@
 """One picture read and written: formats, orientation, transparency, and what is no picture."""
 
+import struct
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -7,7 +10,14 @@ from pictures import STORED, drawing, encoded, exif
 from PIL import Image, ImageSequence
 
 from keras_dl.data.decode import decode_upright
-from keras_dl.data.picture import Picture, check_writable, encode_animation, read_picture, write_picture
+from keras_dl.data.picture import (
+    Picture,
+    check_writable,
+    encode_animation,
+    picture_format,
+    read_picture,
+    write_picture,
+)
 from keras_dl.errors import UserError
 
 PIXELS = np.asarray(drawing(), "float32")
@@ -37,6 +47,35 @@ def test_photos_are_turned_upright(tmp_path, orientation):
     assert np.abs(picture.pixels - PIXELS).mean() < 3
     served = decode_upright(tf.constant(content)).numpy()
     assert np.abs(served - picture.pixels).mean() < 3  # decoders differ by a rounding of chroma
+
+
+def ill_typed(tag, kind, count, value):
+    """An Exif segment with the orientation 6 and one more entry."""
+    entries = [(0x0112, 3, 1, b"\0\6\0\0"), (tag, kind, count, value)]
+    tiff = b"MM\0*" + struct.pack(">LH", 8, len(entries))
+    for *head, content in sorted(entries):
+        tiff += struct.pack(">HHL", *head) + content
+    return b"Exif\0\0" + tiff + bytes(4)
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [(0x0100, 2, 2, b"a\0\0\0"), (0x011A, 2, 4, b"abc\0"), (0x8769, 2, 4, b"abc\0")],
+    ids=["a width of letters", "a resolution of letters", "a folder of letters"],
+)
+def test_exif_entries_of_a_wrong_type_do_no_harm(tmp_path, entry):
+    content = encoded(drawing().transpose(STORED[6]), "JPEG", quality=95, exif=ill_typed(*entry))
+    picture = read_picture(write(tmp_path, content))
+    assert picture.pixels.shape == PIXELS.shape
+    assert np.abs(picture.pixels - PIXELS).mean() < 3
+
+
+def test_an_unreadable_orientation_leaves_the_picture_as_it_is(tmp_path, monkeypatch):
+    def refuse(image):
+        raise struct.error("required argument is not an integer")
+
+    monkeypatch.setattr(Image.Image, "getexif", refuse)
+    np.testing.assert_array_equal(read_picture(write(tmp_path, encoded(drawing(), "PNG"))).pixels, PIXELS)
 
 
 @pytest.mark.parametrize(("options", "shape"), [({"longer": 48}, (32, 48, 3)), ({"largest": 30}, (20, 30, 3))])
@@ -107,6 +146,18 @@ def test_unwritable_places_are_found_at_once(tmp_path):
         check_writable(tmp_path / "picture.xyz")
     check_writable(tmp_path / "new" / "picture.png")
     assert list((tmp_path / "new").iterdir()) == []
+
+
+@pytest.mark.parametrize("suffix", ["xbm", "msp", "palm", "blp", "wmf", "h5", "grib", "bufr", "ico", "icns", "pdf"])
+def test_formats_that_pillow_lists_but_does_not_write_whole_are_refused(suffix):
+    with pytest.raises(UserError, match=rf"can't be written as \.{suffix}; use \.png"):
+        picture_format(Path(f"picture.{suffix}"))
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg", "jpeg", "webp", "tiff", "bmp", "gif", "ppm", "pgm", "tga"])
+def test_formats_that_are_written_whole_are_taken(tmp_path, suffix):
+    path = write_picture(tmp_path / f"picture.{suffix}", PIXELS)
+    assert read_picture(path).pixels.shape == PIXELS.shape
 
 
 def test_animations_play_all_frames(tmp_path):

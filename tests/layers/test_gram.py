@@ -39,6 +39,21 @@ def test_regions_are_those_of_the_cut_out_parts():
     np.testing.assert_allclose(grams[:, 1:], inner_products(MAPS[:, :, 2:]), rtol=1e-5)
 
 
+def test_a_region_smaller_than_a_cell_of_the_map_is_seen_in_full():
+    regions = np.zeros((2, 40, 60, 1), "float32")
+    regions[:, 12, 23] = 1  # in the cell of row 1 and column 2, off its middle
+    np.testing.assert_allclose(GramMatrix()([MAPS, regions]), inner_products(MAPS[:, 1:2, 2:3]), rtol=1e-4)
+
+
+def test_each_cell_takes_the_mean_of_what_it_covers():
+    """The rows of a region are no multiple of the map's: 5 to 4, so that cells share them."""
+    regions = np.zeros((2, 5, 1, 1), "float32")
+    regions[:, 1] = 1
+    shares = np.array([0.2, 0.6, 0, 0]) / 0.8  # cell 0 ends at row 1.25, cell 1 at row 2.5
+    rows = np.concatenate([inner_products(MAPS[:, i : i + 1]) for i in range(4)], 1)
+    np.testing.assert_allclose(GramMatrix()([MAPS, regions])[:, 0], np.einsum("r,brij->bij", shares, rows), rtol=1e-4)
+
+
 def test_an_empty_region_is_finite():
     assert np.all(np.array(GramMatrix()([MAPS, np.zeros((2, 4, 6, 1), "float32")])) == 0)
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_dl.errors import UserError
 from keras_dl.generative.style import create_extractor, style_transfer
 from keras_dl.training.records import Interrupted
 from keras_dl.training.stylize import (
@@ -21,6 +22,7 @@ from keras_dl.training.stylize import (
     make_losses,
     make_targets,
     pyramid,
+    resize,
     split_steps,
     stylize,
 )
@@ -56,6 +58,23 @@ def test_minimisers_find_a_known_minimum(minimise, steps):
     np.testing.assert_allclose(found, GOAL, atol=1.5)
     assert seen == list(range(1, len(seen) + 1))
     assert len(seen) <= steps
+
+
+def test_lbfgs_shows_the_losses_of_the_picture_that_it_shows():
+    def check(step, pixels, values):
+        assert float(values["total"]) == pytest.approx(float(bowl(pixels)["total"]), rel=1e-4, abs=1e-9)
+        totals.append(float(values["total"]))
+
+    totals = []
+    by_lbfgs(bowl, START, 12, 10.0, check)
+    assert totals == sorted(totals, reverse=True)
+
+
+def test_lbfgs_shows_losses_that_are_not_finite():
+    seen = []
+    kept = by_lbfgs(lambda p: {"total": tf.reduce_sum(p) * np.nan}, START, 3, 10.0, lambda *args: seen.append(args))
+    assert np.isnan(seen[0][2]["total"])
+    np.testing.assert_array_equal(kept, START)
 
 
 def test_adam_is_kerass():
@@ -109,6 +128,29 @@ def test_each_region_is_compared_with_its_own_style():
     assert right_way < 0.05 * wrong_way
 
 
+def test_a_small_white_spot_of_a_mask_is_seen_by_every_layer():
+    """It lies between the places that the deep layers' cells have in their middle."""
+    keras.utils.set_random_seed(0)
+    describe = style_transfer(create_extractor("vgg13_cifar"), regions=True)
+    pixels, mask = picture(64, 64), np.zeros((128, 128), "float32")
+    mask[3:5, 60:63] = 1
+    style = make_targets(describe, tf.constant(pixels)[None], [Style(pixels, mask=mask)], 64)["style"]
+    whole = make_targets(describe, tf.constant(pixels)[None], [Style(pixels)], 64)["style"]
+    for layer, gram in style.items():
+        assert float(tf.linalg.trace(gram[0, 0])) > 0.05 * float(tf.linalg.trace(whole[layer][0, 0]))
+
+
+@pytest.mark.parametrize("size", [24, 32])
+def test_a_picture_that_the_net_can_make_nothing_of_is_refused(size):
+    """Layers without padding: at 32 pixels, and 8 on each side, the second one's 7 find no place among 6."""
+    inputs = keras.Input((None, None, 3))
+    first = keras.layers.Conv2D(2, 5, 8, name="first")(inputs)
+    extractor = keras.Model(inputs, keras.layers.Conv2D(2, 7, name="last")(first))
+    net = style_transfer(extractor, content_layers=("last",), style_layers=("first",))
+    with pytest.raises(UserError, match="too small for this net: raise --size or --style-scale, or choose another"):
+        make_targets(net, tf.constant(picture(size, size))[None], [Style(picture(96, 96))], 96)
+
+
 @pytest.mark.slow
 def test_the_style_comes_nearer_and_the_size_is_as_asked(describe):
     settings = Settings(48, 20, "lbfgs", 10.0, WEIGHTS)
@@ -117,8 +159,11 @@ def test_the_style_comes_nearer_and_the_size_is_as_asked(describe):
     def watch(step, pixels, values):
         rows.append(float(values["total"]))
 
-    result = stylize(describe, picture(40, 60, 3), [Style(picture(200, 300, 4))], settings, watch=watch)
+    content, style = picture(40, 60, 3), Style(picture(200, 300, 4))
+    result, told = stylize(describe, content, [style], settings, watch=watch)
     assert result.shape == (32, 48, 3)
+    losses = make_losses(describe, make_targets(describe, resize(content, (32, 48)), [style], 48), WEIGHTS)
+    assert told["total"] == pytest.approx(float(losses(tf.constant(result)[None])["total"]), rel=1e-4)
     assert result.min() >= 0
     assert result.max() <= 255
     assert len(rows) <= 20
