@@ -8,7 +8,17 @@ import tempfile
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import ExifTags, Image
+
+UPRIGHT = {  # EXIF orientation to what turns the stored picture upright
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 @functools.cache
@@ -67,13 +77,27 @@ def convert_bytes(encoded: bytes) -> tuple[bytes, tuple[int, int]]:
     """
     try:
         with Image.open(io.BytesIO(encoded)) as opened:
-            image = to_rgb(ImageOps.exif_transpose(opened))
+            image = to_rgb(upright(opened))
     except (SyntaxError, ValueError, EOFError) as error:
         # Pillow's format plugins let these escape on damaged files.
         raise OSError(str(error)) from error
     buffer = io.BytesIO()
     image.save(buffer, "PNG", compress_level=1)
     return buffer.getvalue(), image.size[::-1]
+
+
+def upright(image: Image.Image) -> Image.Image:
+    """The picture turned by its EXIF orientation; as it is stored where that can't be read.
+
+    Pillow's own `exif_transpose` writes the other entries anew, and fails on those of a wrong type.
+    """
+    image.load()  # a TIFF is turned by this, and then says that it is upright
+    try:
+        orientation = image.getexif().get(ExifTags.Base.Orientation)
+    except Exception:  # Pillow trusts what the entries say of themselves: anything may come of it
+        return image
+    turn = UPRIGHT.get(orientation)
+    return image if turn is None else image.transpose(turn)
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

@@ -6,10 +6,10 @@ import io
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
 from keras_dl.data.check import checked_image_set
-from keras_dl.data.convert import to_rgb
+from keras_dl.data.convert import to_rgb, upright
 from keras_dl.data.folder import read_pictures
 from keras_dl.data.image_set import ImageSet
 from keras_dl.data.images import BUILTIN, read_images
@@ -100,7 +100,7 @@ def _read_boxes(table: Path) -> dict[Path, list[tuple[float, ...]]]:
 def _cut_out(path: str, box: tuple[float, ...]) -> bytes:
     """The square around the box as PNG."""
     with Image.open(path) as opened:
-        image = to_rgb(ImageOps.exif_transpose(opened))
+        image = to_rgb(upright(opened))
     x, y, width, height = box
     side = max(1, min(round(max(width, height)), *image.size))
     left = min(max(0, round(x + width / 2 - side / 2)), image.width - side)

@@ -10,22 +10,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
-from keras_dl.data.convert import to_rgb
+from keras_dl.data.convert import to_rgb, upright
 from keras_dl.errors import UserError
 from keras_dl.run import write_bytes
 
 WITH_ALPHA = frozenset(("PNG", "WEBP", "TIFF"))
-UPRIGHT = {  # EXIF orientation to what turns the stored picture upright
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
 
 
 class Picture(NamedTuple):
@@ -81,20 +72,6 @@ def read_picture(path: Path | str) -> Picture:
             raise UserError(f"{path} can't be read: {os.strerror(error.errno).lower()}") from error
         raise UserError(f"{path} is a truncated or damaged picture; get it anew") from error
     return Picture(pixels, None if alpha is None or alpha.min() == 255 else alpha)
-
-
-def upright(image: Image.Image) -> Image.Image:
-    """The picture turned by its EXIF orientation; as it is stored where that can't be read.
-
-    Pillow's own `exif_transpose` writes the other entries anew, and fails on those of a wrong type.
-    """
-    image.load()  # a TIFF is turned by this, and then says that it is upright
-    try:
-        orientation = image.getexif().get(ExifTags.Base.Orientation)
-    except Exception:  # Pillow trusts what the entries say of themselves: anything may come of it
-        return image
-    turn = UPRIGHT.get(orientation)
-    return image if turn is None else image.transpose(turn)
 
 
 def picture_format(path: Path) -> str:
