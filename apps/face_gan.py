@@ -337,7 +337,7 @@ def train(options: Train) -> None:
     from keras_dl import training
     from keras_dl.data.faces import hold_back
     from keras_dl.generative.feature_net import FeatureNet
-    from keras_dl.training.replicas import is_chief, worker_count
+    from keras_dl.training.replicas import check_batch_size, is_chief, worker_count
 
     strategy = training.make_strategy(options.strategy)
     chief = is_chief(strategy)
@@ -354,9 +354,7 @@ def train(options: Train) -> None:
             folder = options.run
         else:
             options = settle(options, len(images))
-            replicas = strategy.num_replicas_in_sync
-            if options.batch_size % replicas:
-                raise UserError(f"--batch-size {options.batch_size} does not split evenly over {replicas} replicas")
+            check_batch_size(options.batch_size, strategy)
             folder = run.new_run(APPLICATION, options.run) if chief else options.run
             if chief:
                 run.save_config(folder, options)

@@ -326,12 +326,10 @@ def check_trainable(options: Train, train_part: ImageSet, strategy: tf.distribut
     Raises:
         UserError: naming the flag.
     """
+    from keras_dl.training.replicas import check_batch_size
+
     rate_schedule(options, count_steps(options, train_part))
-    replicas = strategy.num_replicas_in_sync
-    if options.batch_size % replicas:
-        raise UserError(
-            f"--batch-size {options.batch_size} does not split evenly over {replicas} replicas: give a multiple"
-        )
+    check_batch_size(options.batch_size, strategy)
 
 
 def train(options: Train) -> None:
@@ -580,7 +578,6 @@ def load_classifier(folder: Path) -> tuple[keras.Model, tuple[str, ...]]:
     from keras_dl.training import load_model
 
     run.load_config(folder, Train)  # other applications' runs have a model.keras too
-
     return load_model(folder / "model.keras"), run.read_lines(folder / "labels.txt")
 
 

@@ -16,6 +16,7 @@ from keras_dl.training.loop import Loop, compiled
 from keras_dl.training.records import Signals, TensorBoardLog, write_history
 from keras_dl.training.replicas import (
     broadcast,
+    check_batch_size,
     is_chief,
     model_optimizers,
     prepare_optimizers,
@@ -204,9 +205,8 @@ def load_model(path: Path) -> keras.Model:
 
 def _check_batches(batches: tf.data.Dataset, strategy: tf.distribute.Strategy) -> None:
     shape = tf.nest.flatten(batches.element_spec)[0].shape
-    size, replicas = shape[0] if shape.rank else None, strategy.num_replicas_in_sync
-    if size is not None and size % replicas:
-        raise UserError(f"--batch-size {size} does not split evenly over {replicas} replicas")
+    if shape.rank and shape[0] is not None:
+        check_batch_size(shape[0], strategy)
 
 
 def _build_in_scope(model: keras.Model, spec: Any) -> None:

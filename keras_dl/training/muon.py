@@ -11,8 +11,8 @@ from keras import ops
 class ConvMuon(keras.optimizers.Muon):
     """Keras's Muon, which orthogonalises the momentum of dense kernels only, for the kernels of convolutions.
 
-    A kernel `(height, width, inputs, outputs)` is taken as a matrix of `height * width * inputs` rows. All else, and
-    every layer whose path matches one of `exclude_layers`, moves by Adam at the same learning rate.
+    A kernel `(height, width, inputs, outputs)` is taken as a matrix of `height * width * inputs` rows. All else moves
+    as there: dense kernels by Muon too, and by Adam what is neither or whose path matches one of `exclude_layers`.
     """
 
     def update_step(self, gradient: Any, variable: Any, learning_rate: Any) -> None:

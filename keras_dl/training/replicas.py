@@ -9,12 +9,25 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_dl.errors import UserError
+
 
 def worker_count(strategy: tf.distribute.Strategy) -> int:
     """Processes that train together; 1 for every strategy of a single machine."""
     if strategy.cluster_resolver is None:
         return 1
     return sum(len(hosts) for hosts in strategy.cluster_resolver.cluster_spec().as_dict().values()) or 1
+
+
+def check_batch_size(size: int, strategy: tf.distribute.Strategy) -> None:
+    """Refuses a global batch that does not split evenly over the replicas.
+
+    Raises:
+        UserError: if so.
+    """
+    replicas = strategy.num_replicas_in_sync
+    if size % replicas:
+        raise UserError(f"--batch-size {size} does not split evenly over {replicas} replicas")
 
 
 def is_chief(strategy: tf.distribute.Strategy) -> bool:
