@@ -81,6 +81,9 @@ class Optimise(Look):
     """How the picture follows the gradients."""
     learning_rate: float = ADAM_RATE
     """Adam's, in levels of 255."""
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    """What the net computes in. auto takes bfloat16 where the GPU (from Ampere on) or the processor (AMX) is built
+    for it."""
     style_blend: tuple[float, ...] = ()
     """A share for each of several paintings; by default equal ones."""
     masks: tuple[str, ...] = ()
@@ -329,6 +332,8 @@ def choose_extractor(name: str | None, weights: str) -> keras.Model:
     Raises:
         UserError: if the net has no stages, or weights asked for by name can't be had.
     """
+    import keras
+
     from keras_dl.generative.style import create_extractor
     from keras_dl.registry import model_info
 
@@ -344,7 +349,7 @@ def choose_extractor(name: str | None, weights: str) -> keras.Model:
         instead = "random weights" if name else f"the built-in {BUILTIN_NET}"
         print(f"{str(error).partition(';')[0]}: using {instead}")
         return create_extractor(name) if name else create_extractor(BUILTIN_NET, "builtin")
-    print(f"comparing pictures by {chosen}, weights: {weights}")
+    print(f"comparing pictures by {chosen}, weights: {weights}, in {keras.config.dtype_policy().compute_dtype}")
     return extractor
 
 
@@ -401,6 +406,9 @@ def optimise(options: Optimise) -> None:
     """Paints a photo in the style of one or several paintings."""
     check_look(options)
     cli.check_positive(options, "size", "steps", "learning_rate", "save_every")
+    import tensorflow as tf
+
+    from keras_dl import training
     from keras_dl.data.picture import check_writable
     from keras_dl.training.stylize import Settings
 
@@ -410,7 +418,9 @@ def optimise(options: Optimise) -> None:
     start = read_start(options, content.pixels)
     if options.output is not None:
         check_writable(options.output)
-    describe = create_describer(options, regions=bool(options.masks or options.style_masks))
+    half = options.precision == "bfloat16" or (options.precision == "auto" and training.has_fast_bfloat16())
+    with training.bfloat16_inside(half):
+        describe = create_describer(options, regions=bool(options.masks or options.style_masks))
     settings = Settings(
         size=options.size,
         steps=options.steps,
@@ -419,6 +429,7 @@ def optimise(options: Optimise) -> None:
         weights=loss_weights(options),
         layer_weights=style_layer_weights(options, describe),
         style_scale=options.style_scale,
+        xla=not half or bool(tf.config.list_physical_devices("GPU")),
     )
     folder = run.new_run(APPLICATION, options.run)
     run.save_config(folder, options)

@@ -13,7 +13,7 @@ import sys
 import time
 from pathlib import Path
 
-TRIAL = 100  # steps to measure by
+TRIAL = 400  # steps to measure by: two starts differ by some seconds
 ROUNDS = 10  # sample grids of a run
 
 

@@ -14,7 +14,13 @@ from keras_dl.training.loop import Diverged
 from keras_dl.training.optimizers import OPTIMIZERS, make_optimizer, scale_updates
 from keras_dl.training.records import Interrupted
 from keras_dl.training.schedules import SCHEDULES, make_schedule
-from keras_dl.training.strategy import STRATEGIES, make_strategy, set_mixed_precision
+from keras_dl.training.strategy import (
+    STRATEGIES,
+    bfloat16_inside,
+    has_fast_bfloat16,
+    make_strategy,
+    set_mixed_precision,
+)
 from keras_dl.training.swats import SWATS
 from keras_dl.training.transfer import WAYS, prepare_transfer
 
@@ -26,7 +32,9 @@ __all__ = [
     "WAYS",
     "Diverged",
     "Interrupted",
+    "bfloat16_inside",
     "fit",
+    "has_fast_bfloat16",
     "load_model",
     "make_optimizer",
     "make_schedule",

@@ -1,10 +1,12 @@
 """Where training runs: one device, the GPUs of one machine, or several machines (`tf.distribute`)."""
 
+import contextlib
 import functools
 import json
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 import keras
 import tensorflow as tf
@@ -74,6 +76,29 @@ def set_mixed_precision(on: bool) -> None:
     """
     half = "mixed_float16" if tf.config.list_physical_devices("GPU") else "mixed_bfloat16"
     keras.mixed_precision.set_dtype_policy(half if on else "float32")
+
+
+def has_fast_bfloat16() -> bool:
+    """Whether all GPUs (from Ampere on), or without any the processor (AMX), have units for bfloat16."""
+    gpus = tf.config.list_physical_devices("GPU")
+    if gpus:
+        details = [tf.config.experimental.get_device_details(gpu) for gpu in gpus]
+        return all(each.get("compute_capability", (0, 0)) >= (8, 0) for each in details)
+    with contextlib.suppress(OSError):  # a system without /proc
+        return "amx_bf16" in Path("/proc/cpuinfo").read_text()
+    return False
+
+
+@contextlib.contextmanager
+def bfloat16_inside(on: bool) -> Iterator[None]:
+    """Layers that are built inside compute in bfloat16, if `on`."""
+    before = keras.mixed_precision.dtype_policy()
+    if on:
+        keras.mixed_precision.set_dtype_policy("mixed_bfloat16")
+    try:
+        yield
+    finally:
+        keras.mixed_precision.set_dtype_policy(before)
 
 
 def cluster_config(environment: Mapping[str, str]) -> dict | None:

@@ -55,6 +55,7 @@ class Settings:
         weights: of `content`, `style` and `variation`.
         layer_weights: of the style's layers; None for equal ones.
         style_scale: size of the style pictures relative to the result.
+        xla: compile the step with XLA, which has no fast bfloat16 on a processor.
     """
 
     size: int
@@ -64,6 +65,7 @@ class Settings:
     weights: Mapping[str, float]
     layer_weights: Mapping[str, float] | None = None
     style_scale: float = 1.0
+    xla: bool = True
 
 
 def stylize(
@@ -103,7 +105,8 @@ def stylize(
             watch(before + step, pixels, values)
 
         minimise = by_lbfgs if settings.optimizer == "lbfgs" else by_adam
-        picture = minimise(losses, resize(picture, shape), steps, settings.learning_rate, step_done)[0].numpy()
+        started = resize(picture, shape)
+        picture = minimise(losses, started, steps, settings.learning_rate, step_done, settings.xla)[0].numpy()
         done += steps
     return picture, {name: float(value) for name, value in losses(tf.constant(picture)[None]).items()}
 
@@ -264,7 +267,9 @@ def gradient_of(losses: Losses, picture: tf.Tensor) -> tuple[tf.Tensor, dict[str
     return tape.gradient(values["total"], picture), values
 
 
-def by_adam(losses: Losses, picture: tf.Tensor, steps: int, learning_rate: float, watch: Watch) -> tf.Tensor:
+def by_adam(
+    losses: Losses, picture: tf.Tensor, steps: int, learning_rate: float, watch: Watch, xla: bool = True
+) -> tf.Tensor:
     """Minimises the total loss by Adam, whose rate falls to a tenth along a cosine.
 
     Args:
@@ -273,9 +278,10 @@ def by_adam(losses: Losses, picture: tf.Tensor, steps: int, learning_rate: float
         steps: how many.
         learning_rate: at first, in levels of 255.
         watch: see `Watch`.
+        xla: as in `Settings`.
     """
 
-    @tf.function(jit_compile=True, autograph=False)
+    @tf.function(jit_compile=xla, autograph=False)
     def step(state: Adam, rate: tf.Tensor) -> tuple[Adam, dict[str, tf.Tensor]]:
         return state.next(losses, rate)
 
@@ -287,7 +293,9 @@ def by_adam(losses: Losses, picture: tf.Tensor, steps: int, learning_rate: float
     return state.picture
 
 
-def by_lbfgs(losses: Losses, picture: tf.Tensor, steps: int, learning_rate: float, watch: Watch) -> tf.Tensor:
+def by_lbfgs(
+    losses: Losses, picture: tf.Tensor, steps: int, learning_rate: float, watch: Watch, xla: bool = True
+) -> tf.Tensor:
     """Minimises the total loss by SciPy's L-BFGS-B; arguments as of `by_adam`, of which it needs no learning rate.
 
     A step is one pass through the net, of which a line search may need several.
@@ -296,7 +304,7 @@ def by_lbfgs(losses: Losses, picture: tf.Tensor, steps: int, learning_rate: floa
     count = 0
     least, best = np.inf, (picture, {})
 
-    @tf.function(jit_compile=True, autograph=False)
+    @tf.function(jit_compile=xla, autograph=False)
     def evaluate(pixels: tf.Tensor) -> tuple[tf.Tensor, dict[str, tf.Tensor]]:
         return gradient_of(losses, pixels)
 

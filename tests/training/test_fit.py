@@ -23,7 +23,14 @@ from training_toys import (
 )
 
 from keras_dl.errors import UserError
-from keras_dl.training import Interrupted, fit, make_optimizer, set_mixed_precision
+from keras_dl.training import (
+    Interrupted,
+    bfloat16_inside,
+    fit,
+    has_fast_bfloat16,
+    make_optimizer,
+    set_mixed_precision,
+)
 
 SHORT = {"steps_per_epoch": 3, "epochs": 2}
 
@@ -159,6 +166,22 @@ def test_half_precision_is_that_of_the_device(monkeypatch, gpus, expected):
         assert keras.config.dtype_policy().name == expected
     finally:
         set_mixed_precision(False)
+    assert keras.config.dtype_policy().name == "float32"
+
+
+@pytest.mark.parametrize(("capabilities", "expected"), [([(8, 0), (9, 0)], True), ([(8, 0), (7, 5)], False)])
+def test_bfloat16_is_fast_if_every_gpu_has_it(monkeypatch, capabilities, expected):
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: capabilities)
+    monkeypatch.setattr(tf.config.experimental, "get_device_details", lambda gpu: {"compute_capability": gpu})
+    assert has_fast_bfloat16() is expected
+
+
+def test_bfloat16_is_inside_only():
+    for on, expected in ((True, "bfloat16"), (False, "float32")):
+        with bfloat16_inside(on):
+            assert keras.layers.Dense(1).compute_dtype == expected
+    with pytest.raises(KeyError), bfloat16_inside(True):
+        raise KeyError
     assert keras.config.dtype_policy().name == "float32"
 
 

@@ -1,5 +1,6 @@
 """The optimisation of a picture: known minima, Keras' own Adam, the pyramid, blending, regions, and when it stops."""
 
+import dataclasses
 import itertools
 from types import SimpleNamespace
 
@@ -10,6 +11,7 @@ import tensorflow as tf
 
 from keras_dl.errors import UserError
 from keras_dl.generative.style import create_extractor, style_transfer
+from keras_dl.training import bfloat16_inside
 from keras_dl.training.records import Interrupted
 from keras_dl.training.stylize import (
     Adam,
@@ -168,6 +170,23 @@ def test_the_style_comes_nearer_and_the_size_is_as_asked(describe):
     assert result.max() <= 255
     assert len(rows) <= 20
     assert min(rows) < 0.5 * rows[0]
+
+
+@pytest.mark.slow
+def test_half_precision_paints_as_well(describe):
+    """By the losses of the net in single precision, which both pictures are measured by."""
+    with bfloat16_inside(True):
+        half = style_transfer(create_extractor("vgg13_cifar"))
+    half.set_weights(describe.get_weights())
+    settings = Settings(48, 20, "lbfgs", 10.0, WEIGHTS)
+    content, style = picture(40, 60, 3), Style(picture(200, 300, 4))
+    losses = make_losses(describe, make_targets(describe, resize(content, (32, 48)), [style], 48), WEIGHTS)
+    painted = [
+        stylize(net, content, [style], dataclasses.replace(settings, xla=net is describe))[0]
+        for net in (describe, half)
+    ]
+    before, single, halved = (float(losses(resize(each, (32, 48)))["total"]) for each in (content, *painted))
+    assert halved < single + 0.05 * (before - single)
 
 
 @pytest.mark.slow
