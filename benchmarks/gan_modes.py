@@ -91,8 +91,8 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--objectives", nargs="+", default=["wasserstein_gp", "minimax"])
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--steps", type=int, default=12_000, help="of the generator")
-    parser.add_argument("--units", type=int, default=64, help="of the three hidden layers of each network")
+    parser.add_argument("--steps", type=int, default=20_000, help="of the generator")
+    parser.add_argument("--units", type=int, default=128, help="of the three hidden layers of each network")
     parser.add_argument("--stacked", action="store_true")
     options = parser.parse_args()
     if options.stacked:

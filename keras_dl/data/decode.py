@@ -5,6 +5,7 @@ the EXIF orientation is applied, transparency is laid on white (but in a GIF it 
 and 16 bits become 8-bit RGB.
 """
 
+import functools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -170,7 +171,11 @@ def _orientation(encoded: tf.Tensor) -> tf.Tensor:
 
 
 def _decode(encoded: tf.Tensor, target: tf.Tensor, resize: Resize) -> tf.Tensor:
-    """uint8 RGB as stored; a JPEG may come at a half, a quarter or an eighth if that is still no less than `target`."""
+    """uint8 RGB as stored.
+
+    A JPEG may come at a half, a quarter or an eighth if that is still no less than `target`, and with `"crop"` without
+    columns at both sides that `_fit` would cut away.
+    """
 
     def first_frame() -> tf.Tensor:
         pixels = tf.io.decode_image(encoded, channels=3, expand_animations=False)
@@ -191,8 +196,16 @@ def _decode_jpeg(encoded: tf.Tensor, target: tf.Tensor, resize: Resize) -> tf.Te
     enough = (tf.reduce_any if resize == "pad" else tf.reduce_all)(shape >= ratios * target, 1)
     # Only where it divides both sides: a partial last block would shift the picture against its mirror image.
     fits = enough & tf.reduce_all(shape % ratios == 0, 1)
-    branches = [lambda ratio=ratio: tf.io.decode_jpeg(encoded, channels=3, ratio=ratio) for ratio in (1, 2, 4, 8)]
-    return tf.switch_case(tf.math.count_nonzero(fits, dtype=tf.int32), branches)
+    halvings = tf.math.count_nonzero(fits, dtype=tf.int32)
+    decode = functools.partial(tf.io.decode_jpeg, contents=encoded)
+    if resize == "crop":
+        height, width = tf.unstack(tf.bitwise.right_shift(shape, halvings))
+        # With two columns more on each side `_fit` finds the same window, and chroma is interpolated as in the whole
+        # picture. All rows are decoded, so that a file cut short is noticed.
+        unseen = tf.maximum((width - _largest(target, tf.stack([height, width]))[1]) // 2 - 2, 0)
+        window = tf.stack([0, unseen, height, width - 2 * unseen])
+        decode = functools.partial(tf.raw_ops.DecodeAndCropJpeg, contents=encoded, crop_window=window)
+    return tf.switch_case(halvings, [functools.partial(decode, channels=3, ratio=ratio) for ratio in (1, 2, 4, 8)])
 
 
 def _decode_bmp(encoded: tf.Tensor) -> tf.Tensor:

@@ -6,7 +6,7 @@ import tensorflow as tf
 from pictures import STORED, drawing, encoded, exif
 from PIL import Image
 
-from keras_dl.data.decode import check_image, decode_image, decode_images
+from keras_dl.data.decode import _fit, check_image, decode_image, decode_image_bytes, decode_images
 
 SIZE = (48, 40)
 
@@ -61,6 +61,19 @@ def test_large_and_small_agree_with_pillow(size):
     for form in ("PNG", "JPEG"):
         found = decode_image(tf.constant(encoded(image, form)), size).numpy()
         assert np.abs(found - expected).mean() < 1.5
+
+
+@pytest.mark.parametrize("subsampling", [0, 2])
+@pytest.mark.parametrize("shape", [(60, 161), (61, 160), (160, 61), (64, 96), (256, 512), (20, 400)])
+def test_columns_that_are_cut_away_need_no_decoding(shape, subsampling):
+    coarse = Image.fromarray(np.random.default_rng(0).integers(0, 256, (9, 13, 3)).astype("uint8"))
+    file = io.BytesIO()
+    coarse.resize(shape[::-1], Image.Resampling.BICUBIC).save(file, "jpeg", subsampling=subsampling)
+    for size in ((48, 48), (40, 64)):
+        ratio = 4 if shape == (256, 512) else 1
+        whole = tf.io.decode_jpeg(file.getvalue(), channels=3, ratio=ratio)
+        wanted = tf.cast(_fit(whole, tf.constant(size), "crop") + 0.5, tf.uint8)
+        np.testing.assert_array_equal(decode_image_bytes(file.getvalue(), size), wanted)
 
 
 def test_below_half_size_the_filter_averages():
