@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import io
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -379,6 +379,7 @@ def fit_gan(
     net: FeatureNet,
     folder: Path,
     strategy: tf.distribute.Strategy | None = None,
+    callbacks: Sequence[keras.callbacks.Callback] = (),
 ) -> keras.Model:
     """Trains the nets that settled options describe; the run folder gets history, model and sample grids.
 
@@ -389,6 +390,7 @@ def fit_gan(
         net: whose features are compared.
         folder: the run folder.
         strategy: by default one device.
+        callbacks: more of them, for instance one that ends the training.
 
     Raises:
         UserError: if the training collapses or diverges; `model.keras` then has the last good weights.
@@ -434,7 +436,7 @@ def fit_gan(
             clip_norm=options.clip_norm,
             resume=options.resume,
             mend="the nets run away from each other",
-            callbacks=[watch],
+            callbacks=[watch, *callbacks],
             tensorboard=options.tensorboard,
         )
     except (Unstable, training.Diverged) as error:

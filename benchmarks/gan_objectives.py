@@ -2,60 +2,84 @@
 
     python benchmarks/gan_objectives.py --faces orl_faces/ --minutes 20 --output runs/objectives
 
-Every objective first runs some steps to see how many go into the time; each run folder has its sample grids.
+The clock runs from the first step, with the sample grids and distances on the way, of which each run folder has all.
 """
 
 import argparse
+import csv
+import dataclasses
 import json
-import re
-import subprocess
 import sys
 import time
 from pathlib import Path
 
-TRIAL = 400  # steps to measure by: two starts differ by some seconds
-ROUNDS = 10  # sample grids of a run
+import keras
+
+from apps import face_gan
+from keras_dl import training
+from keras_dl.data.faces import hold_back
+from keras_dl.errors import UserError
+from keras_dl.generative.feature_net import FeatureNet
+
+ENDLESS = 10**9  # steps
 
 
-def train(run, data, objective, size, steps, every, extra):
-    command = [sys.executable, "-m", "apps.face_gan", "train", "--data", data, "--objective", objective, "--no-export"]
-    command += ["--size", str(size), "--steps", str(steps), "--every", str(every), "--run", str(run), *extra]
-    start = time.monotonic()
-    done = subprocess.run(command, capture_output=True, text=True)
-    seconds = time.monotonic() - start
-    if done.returncode and steps > TRIAL:  # a collapse is a result
-        print(f"{run}: {done.stderr.splitlines()[-1]}", file=sys.stderr)
-    elif done.returncode:
-        raise SystemExit(f"{run}: {done.stderr.splitlines()[-1]}")
-    return seconds
+class TimeLimit(keras.callbacks.Callback):
+    """Ends the training after so many seconds, at the end of an epoch."""
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self.seconds = seconds
+
+    def on_train_begin(self, logs: dict | None = None) -> None:
+        self.began = time.monotonic()
+
+    def on_epoch_end(self, epoch: int, logs: dict | None = None) -> None:
+        self.model.stop_training = time.monotonic() - self.began >= self.seconds
 
 
-def main():
+def train(options: face_gan.Train, folder: Path, seconds: float) -> tuple[int, float, dict[str, float]]:
+    """Steps, minutes and metrics; no metrics if the training collapsed or diverged."""
+    images = face_gan.read_data(options)
+    learned, held = hold_back(images, face_gan.HELD_BACK, options.seed)
+    options = face_gan.settle(options, len(images))
+    folder.mkdir(parents=True)
+    (folder / "config.json").write_text(json.dumps(dataclasses.asdict(options), default=str))
+    net = FeatureNet(options.features)
+    limit = TimeLimit(seconds)
+    metrics = {}
+    try:
+        face_gan.fit_gan(options, learned, held, net, folder, callbacks=[limit])
+        model, _ = face_gan.load_gan(folder)
+        minutes = (time.monotonic() - limit.began) / 60
+        metrics = face_gan.evaluate_and_draw(model, options, learned, held, net, folder, folder / "plots")
+    except UserError as error:  # a collapse is a result
+        print(f"{folder}: {error}", file=sys.stderr)
+        minutes = (time.monotonic() - limit.began) / 60
+    with open(folder / "history.csv") as file:
+        steps = options.every * len(list(csv.DictReader(file)))
+    return steps, minutes, metrics
+
+
+def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--faces", required=True)
     parser.add_argument("--objectives", nargs="+", default=["non_saturating", "least_squares", "wasserstein_gp"])
     parser.add_argument("--minutes", type=float, default=20)
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--output", type=Path, default=Path("runs/objectives"))
-    options, extra = parser.parse_known_args()
-    print(f"| objective | steps | minutes | FID | KID | nearest training picture |\n|{' --- |' * 6}")
+    options = parser.parse_args()
+    rows = []
     for objective in options.objectives:
-        short, long = (
-            train(options.output / f"{objective}-trial-{n}", options.faces, objective, options.size, n, n, extra)
-            for n in (TRIAL // 4, TRIAL)
-        )
-        # Steps of tiny nets drown in how much two starts differ.
-        a_step = max(1e-3, (long - short) / (TRIAL - TRIAL // 4))
-        every = max(1, int((60 * options.minutes - short) / a_step / ROUNDS))
-        steps = ROUNDS * every
-        run = options.output / objective
-        seconds = train(run, options.faces, objective, options.size, steps, every, extra)
-        found = json.loads((run / "metrics.json").read_text())["held_back"] if (run / "metrics.json").exists() else {}
-        cells = [
-            f"{found[key]:.4g}" if key in found else "stopped" for key in ("fid", "kid", "nearest_training_picture")
-        ]
-        name = re.sub("_", " ", objective)
-        print(f"| {name} | {steps:,} | {seconds / 60:.1f} | {' | '.join(cells)} |", flush=True)
+        keras.utils.clear_session()
+        training.set_mixed_precision(False)
+        chosen = face_gan.Train(data=options.faces, objective=objective, size=options.size, steps=ENDLESS)
+        steps, minutes, found = train(chosen, options.output / objective, 60 * options.minutes)
+        names = ("fid", "kid", "nearest_training_picture")
+        cells = [f"{found[key]:.4g}" if key in found else "stopped" for key in names]
+        rows.append(f"| {objective.replace('_', ' ')} | {steps:,} | {minutes:.1f} | {' | '.join(cells)} |")
+    header = "| objective | steps | minutes | FID | KID | nearest training picture |"
+    print("\n".join(["", header, f"|{' --- |' * 6}", *rows]))
 
 
 if __name__ == "__main__":
