@@ -7,6 +7,7 @@ import numpy as np
 from PIL import Image
 
 from keras_dl.data.check import check_pictures
+from keras_dl.data.convert import orientation_of
 from keras_dl.errors import UserError
 
 FRACTIONS = (0.85, 0.15)  # training and validation, where the data doesn't say
@@ -229,7 +230,7 @@ def _orientation(picture: str | bytes) -> int:
     if isinstance(picture, bytes):
         return 1
     with Image.open(picture) as image:
-        return image.getexif().get(0x0112, 1)
+        return orientation_of(image)
 
 
 def _turn_upright(boxes: np.ndarray, stored: tuple[int, int], orientation: int) -> np.ndarray:

@@ -1,10 +1,11 @@
 """COCO: one JSON file with the boxes of many pictures (Lin et al. 2014)."""
 
+import dataclasses
 import json
 import math
-from collections import defaultdict
-from pathlib import Path
-from typing import Any
+from collections import Counter, defaultdict
+from pathlib import Path, PurePath
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -12,6 +13,17 @@ from keras_dl.data.box_set import Annotation
 from keras_dl.data.folder import find_files
 from keras_dl.data.picture_index import PictureIndex, closest, declared_parts, part_of, part_of_path
 from keras_dl.errors import UserError
+
+_ORDER = ("", "train", "validation", "test")
+
+
+class _Entry(NamedTuple):
+    """An image of a JSON file, its picture, and its boxes if they can be read."""
+
+    file: Path
+    name: str
+    picture: Path
+    annotation: Annotation | None
 
 
 def find_coco(root: Path, others: bool = False) -> dict[Path, dict[str, Any]]:
@@ -59,7 +71,7 @@ def read_coco(
         UserError: for a box whose picture or class is not listed, or entries that lack what COCO prescribes.
     """
     pictures = PictureIndex(root)
-    found, skipped, claims = [], [], []
+    entries, skipped = [], []
     declared = declared_parts(root, ())
     names: dict[str, None] = {}
     for file, content in files.items():
@@ -67,8 +79,11 @@ def read_coco(
         if part:
             declared[part] = file
         try:
-            categories = {c["id"]: str(c["name"]) for c in sorted(content["categories"], key=lambda c: c["id"])}
+            categories = {c["id"]: _class_name(file, c) for c in sorted(content["categories"], key=lambda c: c["id"])}
             images = {image["id"]: image for image in content["images"]}
+            if len(images) < len(content["images"]):
+                [(twice, _)] = Counter(image["id"] for image in content["images"]).most_common(1)
+                raise UserError(f"{file}: two images have the id {twice}: give each an id of its own")
             boxes = defaultdict(list)
             for number, box in enumerate(content["annotations"], 1):
                 if box["category_id"] not in categories:
@@ -76,7 +91,10 @@ def read_coco(
                     raise UserError(f"{file}: annotation {number} has {told}: add it, or correct the id")
                 if box["image_id"] not in images:
                     raise UserError(f"{file}: annotation {number} has image_id {box['image_id']}, which no image has")
-                boxes[box["image_id"]].append(box)
+                if bbox := box.get("bbox") or _around(box.get("segmentation")):
+                    boxes[box["image_id"]].append(box | {"bbox": bbox})
+                else:
+                    skipped.append((f"{file} annotation {number}", "has neither a bbox nor polygons"))
             used_names = {c["category_id"] for c in content["annotations"]}
             names |= {name: None for id_, name in categories.items() if id_ in used_names or not _is_root(id_, content)}
             for id_, image in images.items():
@@ -85,22 +103,81 @@ def read_coco(
                 if isinstance(picture, str):
                     skipped.append((f"{file} image {name}", picture))
                     continue
-                claims.append((file, picture))
+                annotation = None
                 try:
-                    found.append((file, name, picture, _annotation(image, boxes[id_], categories, picture, part)))
+                    annotation = _annotation(image, boxes[id_], categories, picture, part)
                 except ValueError as error:
                     skipped.append((f"{file} image {name}", str(error)))
+                entries.append(_Entry(file, name, picture, annotation))
         except (KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{file} is not as COCO prescribes ({type(error).__name__}: {error})") from None
-    nearest = closest(claims)
-    annotations = [annotation for file, _, picture, annotation in found if file in nearest[picture]]
-    skipped += [
-        (f"{file} image {name}", f"no picture of its own: {picture} has the closer {nearest[picture][0]}")
-        for file, name, picture, _ in found
-        if file not in nearest[picture]
-    ]
-    skipped += [(str(picture), "not listed in the JSON") for picture in pictures.files if picture not in nearest]
+    annotations, lost = _one_each(entries)
+    named = {entry.picture for entry in entries}
+    skipped += lost + [(str(picture), "not listed in the JSON") for picture in pictures.files if picture not in named]
     return annotations, list(names), skipped, declared
+
+
+def _one_each(entries: list[_Entry]) -> tuple[list[Annotation], list[tuple[str, str]]]:
+    """One annotation for each picture, and the entries that lost theirs to another, with the reason.
+
+    The entries of the nearest files keep a picture, and of these the ones that name its folders. If several are left
+    it has the boxes of all, in the last of their parts, so that nothing is measured on what is trained on.
+    """
+    nearest = closest((entry.file, entry.picture) for entry in entries)
+    claims = defaultdict(list)
+    for entry in entries:
+        claims[entry.picture].append(entry)
+    annotations, lost = [], []
+    for picture, rivals in claims.items():
+        near = [entry for entry in rivals if entry.file in nearest[picture]]
+        fitting = [entry for entry in near if _ends_with(picture, entry.name)]
+        kept = fitting or near
+        closer = f"no picture of its own: {picture} has the closer {kept[0].file} image {kept[0].name}"
+        lost += [(f"{entry.file} image {entry.name}", closer) for entry in rivals if entry not in kept]
+        readable = [entry for entry in kept if entry.annotation]
+        if not readable:
+            continue
+        last = max(readable, key=lambda entry: _ORDER.index(entry.annotation.part))
+        same = [entry for entry in readable if entry.annotation.part == last.annotation.part]
+        also = f"{last.file} lists it too, and keeps it as its part is never trained on"
+        lost += [(f"{entry.file} image {entry.name}", also) for entry in readable if entry not in same]
+        annotations.append(_merged([entry.annotation for entry in same]))
+    return annotations, lost
+
+
+def _ends_with(picture: Path, name: str) -> bool:
+    parts = PurePath(name.replace("\\", "/")).parts
+    return picture.parts[-len(parts) :] == parts
+
+
+def _merged(annotations: list[Annotation]) -> Annotation:
+    """The boxes that several annotations of one picture in one size have, equal ones once."""
+    if len(annotations) == 1:
+        return annotations[0]
+    boxes = np.concatenate([annotation.boxes for annotation in annotations])
+    labels = [label for annotation in annotations for label in annotation.labels]
+    ignore = np.concatenate([annotation.ignore for annotation in annotations])
+    rows = {(*box, label): i for i, (box, label) in enumerate(zip(boxes.tolist(), labels, strict=True))}
+    once = sorted(rows.values())
+    labels = tuple(labels[i] for i in once)
+    return dataclasses.replace(annotations[0], boxes=boxes[once], labels=labels, ignore=ignore[once])
+
+
+def _class_name(file: Path, category: dict[str, Any]) -> str:
+    """In one line. Raises UserError if there is none."""
+    name = " ".join(str(category["name"]).split())
+    if not name:
+        raise UserError(f"{file}: category {category['id']} has an empty name: give it one")
+    return name
+
+
+def _around(polygons: Any) -> list[float] | None:
+    """The bbox of polygons, or None if that is not what they are: crowds have run lengths."""
+    points = [number for polygon in polygons for number in polygon] if isinstance(polygons, list) else []
+    if not points or not all(map(_is_number, points)):
+        return None
+    left, top = min(points[::2]), min(points[1::2])
+    return [left, top, max(points[::2]) - left, max(points[1::2]) - top]
 
 
 def _annotation(

@@ -92,12 +92,17 @@ def upright(image: Image.Image) -> Image.Image:
     Pillow's own `exif_transpose` writes the other entries anew, and fails on those of a wrong type.
     """
     image.load()  # a TIFF is turned by this, and then says that it is upright
+    turn = UPRIGHT.get(orientation_of(image))
+    return image if turn is None else image.transpose(turn)
+
+
+def orientation_of(image: Image.Image) -> int:
+    """1 (upright) to 8, as the picture's EXIF says; 1 where that can't be read."""
     try:
         orientation = image.getexif().get(ExifTags.Base.Orientation)
     except Exception:  # Pillow trusts what the entries say of themselves: anything may come of it
-        return image
-    turn = UPRIGHT.get(orientation)
-    return image if turn is None else image.transpose(turn)
+        return 1
+    return orientation if orientation in range(1, 9) else 1
 
 
 def to_rgb(image: Image.Image) -> Image.Image:

@@ -1,6 +1,7 @@
 """Finding the picture that an annotation belongs to, in whatever folders the two lie."""
 
 import os
+import unicodedata
 from collections import defaultdict
 from collections.abc import Container, Iterable, Sequence
 from pathlib import Path, PurePath
@@ -21,8 +22,8 @@ class PictureIndex:
         self.files = find_pictures(root)
         self._by_name: defaultdict[str, list[Path]] = defaultdict(list)
         for file in self.files:
-            self._by_name[file.name].append(file)
-            self._by_name[file.stem].append(file)
+            self._by_name[_composed(file.name)].append(file)
+            self._by_name[_composed(file.stem)].append(file)
 
     def find(self, name: str, annotation: Path) -> Path | str:
         """The picture of that name for an annotation, or the reason why there is none.
@@ -35,10 +36,14 @@ class PictureIndex:
             name: the file's name, with or without its suffix, and with or without folders before it.
             annotation: the file that names it.
         """
-        wanted = PurePath(name.replace("\\", "/"))
+        wanted = PurePath(_composed(name.replace("\\", "/")))
         found = self._by_name.get(wanted.name, [])
         folders = wanted.parent.parts
-        fitting = [file for file in found if folders and file.parent.parts[-len(folders) :] == folders]
+        fitting = [
+            file
+            for file in found
+            if folders and PurePath(_composed(str(file.parent))).parts[-len(folders) :] == folders
+        ]
         if found and not fitting:
             part = part_of_path(annotation, self.root)
             fitting = [file for file in found if not part or part_of_path(file, self.root) in ("", part)]
@@ -53,6 +58,11 @@ class PictureIndex:
         if len(best) > 1:
             return f"could belong to {best[0]} or {best[1]}: rename one of them"
         return best[0]
+
+
+def _composed(name: str) -> str:
+    """One form for what reads alike: macOS stores an umlaut as two characters, of which annotations have one."""
+    return unicodedata.normalize("NFC", name)
 
 
 def closest(claims: Iterable[tuple[Path, Path]]) -> dict[Path, list[Path]]:

@@ -183,7 +183,8 @@ def match_iou(truth: dict[str, Any], anchors: Any, threshold: float) -> tuple[An
     overlap = ops.where(real[..., None], iou, -1.0)
     row, best = ops.argmax(overlap, axis=1), ops.max(overlap, axis=1)
     # (batch, most, n): the anchors that are some box's best. Where one is so for two boxes, the better fit has it.
-    best_of_box = ops.one_hot(ops.argmax(iou, axis=2), anchors.shape[0], dtype="bool")
+    # A box that no anchor touches has none: its best would be the first of them.
+    best_of_box = ops.one_hot(ops.argmax(iou, axis=2), anchors.shape[0], dtype="bool") & (iou > 0)
     favourite = best_of_box & real[..., None]
     forced = ops.where(favourite, overlap, -2.0)
     is_forced = ops.any(favourite, axis=1)

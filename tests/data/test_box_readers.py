@@ -166,6 +166,8 @@ def test_crowds_are_to_be_ignored(tmp_path):
         (lambda c: c["annotations"][0].update(image_id=9), "annotation 1 has image_id 9, which no image has"),
         (lambda c: c["images"][0].pop("file_name"), "is not as COCO prescribes (KeyError: 'file_name')"),
         (lambda c: c.update(categories=[]), "categories has none"),
+        (lambda c: c["images"][1].update(id=0), "two images have the id 0: give each an id of its own"),
+        (lambda c: c["categories"][0].update(name=" "), "category 17 has an empty name: give it one"),
     ],
 )
 def test_bad_coco(tmp_path, change, words):
@@ -186,6 +188,52 @@ def test_coco_with_a_box_that_is_none(tmp_path):
     }
     (root / "annotations.json").write_text("{")
     assert "annotations.json is no whole JSON" in refused(root / "annotations.json")
+
+
+def test_coco_with_polygons_alone(tmp_path):
+    root = write_coco(tmp_path)
+    content = coco_content()
+    first, second, _ = content["annotations"]
+    x, y, width, height = first.pop("bbox")
+    first["segmentation"] = [[x, y, x + width, y, x, y + 5], [x + 2, y + height, x, y + 9, x, y]]
+    second.update(bbox=[], segmentation={"counts": [4, 5], "size": [3, 3]})
+    content["categories"][0]["name"] = "tabby\n cat"
+    (root / "annotations.json").write_text(json.dumps(content))
+    box_set = read_boxes(root)
+    assert [boxes.tolist() for boxes in box_set.boxes] == [[[8, 6, 48, 36]], [[0, 0, 20, 30]], []]
+    assert reasons(box_set) == {"annotations.json annotation 2": "has neither a bbox nor polygons"}
+    assert box_set.class_names == ("tabby cat", "dog")
+
+
+def test_coco_entries_of_one_picture(tmp_path):
+    """Listed twice: the boxes of both. Found only since another of its name is missing: it is the other's."""
+    root = write_coco(tmp_path)
+    content = coco_content()
+    content["images"][1]["file_name"] = "one.jpg"
+    (root / "annotations.json").write_text(json.dumps(content))
+    box_set = read_boxes(root)
+    assert [Path(name).stem for name in box_set.names] == ["one", "three"]
+    assert sorted(map(tuple, box_set.boxes[0].tolist())) == sorted(box[1:] for box in BOXES["one"] + BOXES["two"])
+
+    content["images"][1]["file_name"] = "missing/one.jpg"
+    content["images"][0]["file_name"] = "images/one.jpg"
+    (root / "annotations.json").write_text(json.dumps(content))
+    box_set = read_boxes(root)
+    assert box_set.boxes[0].tolist() == [list(box[1:]) for box in BOXES["one"]]
+    assert reasons(box_set)["one.jpg"].startswith("no picture of its own")
+
+
+def test_a_coco_picture_in_two_parts_is_not_trained_on(tmp_path):
+    write_coco(tmp_path)
+    (tmp_path / "annotations.json").rename(tmp_path / "train.json")
+    (tmp_path / "val.json").write_text(json.dumps(coco_content({"one": BOXES["one"]})))
+    box_set = read_boxes(tmp_path)
+    assert {Path(n).stem: part for n, part in zip(box_set.names, box_set.part, strict=True)} == {
+        "one": "validation",
+        "two": "train",
+        "three": "train",
+    }
+    assert "val.json lists it too" in reasons(box_set)["train.json image one.jpg"]
 
 
 def test_class_numbers_out_of_range(tmp_path):
@@ -396,6 +444,22 @@ def test_boxes_of_a_photo_that_lies_on_its_side(tmp_path, orientation):
     upright = decode_image_bytes(Path(box_set.images[0]).read_bytes(), shape, "stretch").numpy()[..., 0] > 127
     rows, columns = np.flatnonzero(upright.any(1)), np.flatnonzero(upright.any(0))
     assert box_set.boxes[0][0].tolist() == pytest.approx([columns[0], rows[0], columns[-1] + 1, rows[-1] + 1], abs=1.01)
+
+
+def test_an_orientation_that_is_no_number(tmp_path):
+    tiff = b"MM\0*" + bytes([0, 0, 0, 8, 0, 1, 1, 0x12, 0, 2, 0, 0, 0, 2]) + b"6\0\0\0" + bytes(4)
+    drawing(WIDTH, HEIGHT).save(tmp_path / "a.jpg", exif=b"Exif\0\0" + tiff)
+    (tmp_path / "a.xml").write_text(voc_text([("cat", 11, 21, 40, 60)], size=(HEIGHT, WIDTH)))
+    assert by_stem(read_boxes(tmp_path))["a"] == [("cat", 10, 20, 40, 60)]
+
+
+def test_names_that_read_alike(tmp_path):
+    """macOS' archives have an umlaut as two characters."""
+    decomposed = "gru\u0308n"
+    save_picture(tmp_path / decomposed / f"{decomposed}.jpg")
+    content = coco_content({"grün/grün": BOXES["one"]})
+    (tmp_path / "boxes.json").write_text(json.dumps(content))
+    assert len(read_boxes(tmp_path).boxes[0]) == 2
 
 
 @pytest.mark.parametrize(

@@ -32,14 +32,16 @@ class DrawnShapes(tfds.core.GeneratorBasedBuilder):
         return tfds.core.DatasetInfo(builder=self, features=features, description="two shapes")
 
     def _split_generators(self, manager):
-        return {"train": self._generate_examples("train"), "test": self._generate_examples("test")}
+        return {split: self._generate_examples(split) for split in ("train", "validation", "test")}
 
     def _generate_examples(self, split):
         if split == "train":
             yield 0, example(((0.25, 0.5, 0.75, 1.0), "square", False), ((0.0, 0.0, 0.5, 0.5), "circle", True))
             yield 1, example()
-        else:
+        elif split == "validation":
             yield 0, example(((0.5, 0.1, 1.0, 0.4), "circle", False))
+        else:
+            yield 0, example()
 
 
 @pytest.fixture(scope="module")
@@ -67,11 +69,17 @@ def test_boxes_classes_and_parts(on_disk):
     np.testing.assert_allclose(parts["train"].boxes[with_objects], [[30, 10, 60, 30], [0, 0, 30, 20]], atol=1e-4)
     assert parts["train"].classes[with_objects].tolist() == [1, 0]
     assert parts["train"].ignore[with_objects].tolist() == [False, True]
-    np.testing.assert_allclose(parts["test"].boxes[0], [[6, 20, 24, 40]], atol=1e-4)
+    np.testing.assert_allclose(parts["validation"].boxes[0], [[6, 20, 24, 40]], atol=1e-4)
+
+
+def test_a_part_whose_answers_are_secret_is_left_out(on_disk):
+    boxes = read_boxes("tfds:drawn_shapes")
+    assert "test" not in boxes.part
+    assert boxes.skipped == (("tfds:drawn_shapes test", "has no box"),)
 
 
 def test_one_split_is_divided_anew(on_disk):
-    boxes = read_boxes("tfds:drawn_shapes@test")
+    boxes = read_boxes("tfds:drawn_shapes@validation")
     assert len(boxes) == 1 and boxes.part == ("",)
 
 

@@ -99,5 +99,7 @@ def test_by_overlap_every_box_has_an_anchor():
     np.testing.assert_array_equal(background, [0, 0, 0, 0, 0])  # 60% and 67% of the last two are ignored
     small = truth(([0, 0, 10, 10], 0, False), ([30, 30, 36, 36], 1, True))  # 9% of the anchor that is its best
     assert not np.array(match_iou(small, anchors, 0.5)[2])[0, 2]
+    far = match_iou(truth(([90, 90, 99, 99], 0, False)), anchors, 0.5)  # where no anchor is
+    assert not np.array(far[1]).any()
     nothing = match_iou(truth(PADDING), anchors, 0.5)
     assert not np.array(nothing[1]).any() and np.array(nothing[2]).all()
