@@ -119,15 +119,29 @@ def check_image(encoded: tf.Tensor) -> tf.Tensor:
         small = tf.io.decode_jpeg(encoded, channels=3, ratio=8)
         return tf.where(tf.shape(small)[0] > 0, tf.io.extract_jpeg_shape(encoded)[:2], 0)
 
+    return _upright_shape(encoded, {_is_jpeg: jpeg_shape})
+
+
+@tf.function(autograph=False, input_signature=[tf.TensorSpec((), tf.string)])
+def read_shape(encoded: tf.Tensor) -> tf.Tensor:
+    """int32 height and width of the upright picture: of a JPEG or a PNG what its header says, unchecked."""
+
+    def png_shape() -> tf.Tensor:
+        sides = tf.io.decode_raw(tf.strings.substr(encoded, 16, 8), tf.int32, little_endian=False)
+        return sides[::-1]
+
+    return _upright_shape(encoded, {_is_jpeg: lambda: tf.io.extract_jpeg_shape(encoded)[:2], _is_png: png_shape})
+
+
+def _upright_shape(encoded: tf.Tensor, shapes: Mapping[Test, Branch]) -> tf.Tensor:
+    """Height and width of the upright picture, from stored ones by format; those of other formats are decoded."""
+
     @tf.function(autograph=False, experimental_attributes={"_noinline": True})
     def any_shape() -> tf.Tensor:
-        def other_shape() -> tf.Tensor:
-            return tf.shape(_decode(encoded, tf.constant([1, 1]), "stretch"))[:2]
+        stored = _by_format(encoded, shapes, lambda: tf.shape(_decode(encoded, tf.constant([1, 1]), "stretch"))[:2])
+        return tf.where(_orientation(encoded) >= 5, stored[::-1], stored)
 
-        shape = tf.cond(_is_jpeg(encoded), jpeg_shape, other_shape)
-        return tf.where(_orientation(encoded) >= 5, shape[::-1], shape)
-
-    return tf.cond(exif.is_plain_jpeg(encoded), jpeg_shape, any_shape)
+    return tf.cond(exif.is_plain_jpeg(encoded), shapes[_is_jpeg], any_shape)
 
 
 def _header(encoded: tf.Tensor, count: int) -> tf.Tensor:

@@ -12,6 +12,7 @@ import numpy as np
 from keras_dl.data.folder import find_files
 from keras_dl.errors import UserError
 
+_TICK = Fraction(1, 90_000)  # of a second, as MPEG counts time
 SUFFIXES = frozenset((".mp4", ".m4v", ".mov", ".avi", ".mkv", ".webm", ".mpg", ".mpeg", ".wmv"))
 
 
@@ -67,13 +68,15 @@ def read_video(path: Path) -> Video:
     count = stream.frames or round((container.duration or 0) * rate / 1_000_000)
 
     def frames() -> Iterator[tuple[float, np.ndarray]]:
-        empty = True
+        empty, seconds = True, 0.0
         with container:
             try:
                 for frame in container.decode(stream):
                     empty = False
                     pixels = frame.to_ndarray(format="rgb24")
-                    yield float(frame.time or 0.0), np.rot90(pixels, round(frame.rotation / 90))
+                    seconds = seconds if frame.time is None else float(frame.time)
+                    yield seconds, np.rot90(pixels, round(frame.rotation / 90))
+                    seconds += float(1 / rate)
             except av.FFmpegError as error:
                 mend = "cut it before that place, or make it anew"
                 raise UnreadableVideo(path, f"damaged ({error.strerror}): {mend}") from None
@@ -85,7 +88,11 @@ def read_video(path: Path) -> Video:
 
 @contextlib.contextmanager
 def video_writer(path: Path, rate: Fraction) -> Iterator[Any]:
-    """A function that takes the frames of an MP4 file, uint8 RGB; the file appears whole or not at all.
+    """A function that takes seconds and uint8 RGB of each frame of an MP4 file; that appears whole or not at all.
+
+    Args:
+        path: the file.
+        rate: frames per second, roughly: each is shown at its own time.
 
     Raises:
         UserError: if PyAV is missing, or the file can't be written.
@@ -96,12 +103,18 @@ def video_writer(path: Path, rate: Fraction) -> Iterator[Any]:
         with av.open(str(beside), "w") as container:
             stream = container.add_stream("libx264", rate=rate)
             stream.pix_fmt = "yuv420p"
+            stream.codec_context.time_base = _TICK
+            ticks = -1
 
-            def write(pixels: np.ndarray) -> None:
+            def write(seconds: float, pixels: np.ndarray) -> None:
+                nonlocal ticks
                 even = pixels[: max(2, len(pixels) // 2 * 2), : max(2, pixels.shape[1] // 2 * 2)]
                 if not stream.codec_context.is_open:
                     stream.height, stream.width = even.shape[:2]
-                container.mux(stream.encode(av.VideoFrame.from_ndarray(np.ascontiguousarray(even), format="rgb24")))
+                frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(even), format="rgb24")
+                ticks = max(ticks + 1, round(seconds / _TICK))
+                frame.pts, frame.time_base = ticks, _TICK
+                container.mux(stream.encode(frame))
 
             yield write
             container.mux(stream.encode())

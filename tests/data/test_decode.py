@@ -6,7 +6,7 @@ import tensorflow as tf
 from pictures import STORED, drawing, encoded, exif
 from PIL import Image
 
-from keras_dl.data.decode import _fit, check_image, decode_image, decode_image_bytes, decode_images
+from keras_dl.data.decode import _fit, check_image, decode_image, decode_image_bytes, decode_images, read_shape
 
 SIZE = (48, 40)
 
@@ -28,7 +28,7 @@ def test_an_orientation_gives_the_upright_picture(decode, orientation, little):
     stored = upright if orientation == 1 else upright.transpose(STORED[orientation])
     photo = encoded(stored, quality=95, exif=exif(orientation, little))
     assert np.abs(decode(photo) - decode(encoded(upright, quality=95))).max() <= 12
-    assert check_image(photo).numpy().tolist() == [64, 96]
+    assert check_image(photo).numpy().tolist() == read_shape(photo).numpy().tolist() == [64, 96]
     if orientation > 1:
         assert np.abs(decode(encoded(stored, quality=95)) - decode(encoded(upright, quality=95))).max() > 60
 
@@ -38,6 +38,7 @@ def test_png_and_webp_have_orientations_too(decode, form):
     upright = drawing()
     photo = encoded(upright.transpose(STORED[6]), form, exif=exif(6), lossless=True)
     assert np.abs(decode(photo) - decode(encoded(upright, "PNG"))).max() <= 1
+    assert check_image(photo).numpy().tolist() == read_shape(photo).numpy().tolist() == [64, 96]
 
 
 @pytest.mark.parametrize("size", [(9, 9), (20, 31), (64, 96)])

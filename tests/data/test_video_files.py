@@ -14,12 +14,21 @@ pytest.importorskip("av")
 def test_frames_come_back(tmp_path):
     with video_writer(tmp_path / "a.mp4", Fraction(10)) as write:
         for i in range(20):
-            write(np.full((61, 81, 3), 10 * i, "uint8"))  # the codec takes even sides alone
+            write(i / 10, np.full((61, 81, 3), 10 * i, "uint8"))  # the codec takes even sides alone
     rate, count, frames = read_video(tmp_path / "a.mp4")
     frames = list(frames)
     assert rate == 10 and count == 20 and [seconds for seconds, _ in frames] == pytest.approx(np.arange(20) / 10)
     assert all(frame.shape == (60, 80, 3) for _, frame in frames)
     assert [frame.mean() for _, frame in frames] == pytest.approx(np.arange(20) * 10, abs=3)
+
+
+def test_frames_keep_their_times(tmp_path):
+    """As of a camera that records only where something moves."""
+    times = [0.0, 0.04, 0.08, 2.5, 2.5, 4.75]
+    with video_writer(tmp_path / "a.mp4", Fraction(25)) as write:
+        for seconds in times:
+            write(seconds, np.zeros((32, 32, 3), "uint8"))
+    assert [seconds for seconds, _ in read_video(tmp_path / "a.mp4").frames] == pytest.approx(times, abs=1e-3)
 
 
 @pytest.mark.parametrize(("matrix", "corner"), [((0, 1, -1, 0), (0, -1)), ((-1, 0, 0, -1), (-1, -1))])
@@ -29,7 +38,7 @@ def test_frames_stand_upright_as_the_phone_was_held(tmp_path, matrix, corner):
     pixels[:30, :40] = 255
     path = tmp_path / "phone.mp4"
     with video_writer(path, Fraction(10)) as write:
-        write(pixels)
+        write(0, pixels)
     a, b, c, d = (value << 16 for value in matrix)
     content = bytearray(path.read_bytes())
     start = content.index(b"tkhd") + 44
@@ -78,9 +87,9 @@ def test_what_can_not_be_written_leaves_nothing(tmp_path):
         pytest.raises(UserError, match="can't write"),
         video_writer(tmp_path / "file" / "a.mp4", Fraction(10)) as write,
     ):
-        write(np.zeros((4, 4, 3), "uint8"))
+        write(0, np.zeros((4, 4, 3), "uint8"))
     with pytest.raises(KeyError), video_writer(tmp_path / "b.mp4", Fraction(10)) as write:
-        write(np.zeros((4, 4, 3), "uint8"))
+        write(0, np.zeros((4, 4, 3), "uint8"))
         raise KeyError
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
