@@ -59,6 +59,11 @@ def find_run(application: str, run: Path | None = None) -> Path:
     return max(finished, key=lambda path: (path / "model.keras").stat().st_mtime)
 
 
+def is_run(folder: Path) -> bool:
+    """Whether a folder is that of a run."""
+    return (folder / "config.json").is_file() and (folder / "plots").is_dir()
+
+
 def write_bytes(path: Path, content: bytes) -> None:
     """Writes a file whole or not at all.
 

@@ -1,7 +1,9 @@
 """Pictures in folders: one folder per class, or none."""
 
 import dataclasses
+import fnmatch
 import itertools
+import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -12,6 +14,7 @@ from keras_dl.data.check import checked_image_set
 from keras_dl.data.image_set import ImageSet
 from keras_dl.data.parts import part_of
 from keras_dl.errors import UserError
+from keras_dl.run import is_run
 
 SUFFIXES = frozenset(
     f".{name}"
@@ -27,16 +30,18 @@ def find_pictures(folder: Path) -> list[Path]:
 
 
 def find_files(folder: Path, pattern: str = "*") -> list[Path]:
-    """Files of that pattern in a folder and below, sorted; hidden files and folders are left out.
+    """Files of that pattern in a folder and below, sorted; hidden files and folders are left out, and run folders.
 
     Raises:
         UserError: for a name that is not UTF-8.
     """
-    found = sorted(
-        path
-        for path in folder.rglob(pattern)
-        if not any(part.startswith(".") for part in path.relative_to(folder).parts) and not path.is_dir()
-    )
+    found = []
+    for name, below, files in os.walk(folder):
+        place = Path(name)
+        # The pictures of a run below are none of the user's: `--data .` would learn from them.
+        below[:] = [each for each in below if not each.startswith(".") and not is_run(place / each)]
+        found += [place / file for file in files if not file.startswith(".") and fnmatch.fnmatchcase(file, pattern)]
+    found.sort()
     for path in found:
         check_name(path)
     return found

@@ -41,6 +41,10 @@ def test_class_folders(tmp_path):
     (root / "ant" / ".thumbs").mkdir()
     drawing().save(root / "ant" / ".thumbs" / "small.png")
     (root / "ant" / ".hidden.jpg").write_bytes(b"")
+    plots = root / "ant" / "runs" / "20260101" / "plots"
+    plots.mkdir(parents=True)
+    (plots / "picture.jpg").write_bytes(b"")
+    (plots.parent / "config.json").write_text("{}")
     (root / "ant" / "notes.txt").write_text("no picture")
     images = read_images(root)
     assert images.class_names == ("ant", "bee")
