@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import hashlib
 import json
 import sys
 from collections.abc import Sequence
@@ -539,14 +538,6 @@ def evaluate_and_draw(model: keras.Model, images: ImageSet, folder: Path, pictur
     return metrics
 
 
-def pictures_folder(folder: Path, source: str) -> Path:
-    """Where `evaluate` draws other pictures. Many a path ends in `test`: a few digits tell them apart."""
-    named = source == "builtin" or source.startswith("tfds:")
-    place = Path(source) if named else Path(source).resolve()
-    digits = hashlib.sha256(bytes(place)).hexdigest()[:6]
-    return folder / "plots" / "evaluate" / f"{place.name}-{digits}"
-
-
 def evaluate(options: Evaluate) -> None:
     """Measures a trained classifier on the test part of its data, or on other pictures."""
     folder = run.find_run(APPLICATION, options.run)
@@ -562,7 +553,7 @@ def evaluate(options: Evaluate) -> None:
         if (options.multi_label is None) != (trained.multi_label is None):
             raise UserError("the run and these pictures must both have several labels (--multi-label) or one")
         source = str(options.multi_label or options.data)
-        split, pictures = f"data {source}", pictures_folder(folder, source)
+        split, pictures = f"data {source}", run.pictures_folder(folder, source)
         images = read_data(options.data or "builtin", options.multi_label, trained.strict)
     metrics = {split: evaluate_and_draw(model, align_classes(images, class_names), folder, pictures)}
     run.write_json(folder / "metrics.json", run.read_metrics(folder) | metrics)

@@ -8,7 +8,6 @@ import functools
 import inspect
 import io
 import json
-import math
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -38,6 +37,7 @@ SCORED = (0.001, 0.6)  # score and IoU threshold when precision is measured at e
 SHOWN = (0.4, 0.5)  # the same when boxes are shown to people
 BATCH = 16  # pictures at a time outside training
 GALLERY = 12
+LARGEST_JPEG = 65_500  # pixels a side
 SAMPLES = 8
 VALIDATION_SHARE = 32  # one picture per so many training pictures is measured after each epoch
 
@@ -136,6 +136,12 @@ def read_data(data: str, class_names: Path | None, strict: bool, seed: int) -> B
     return box_set
 
 
+def label_bytes(box_set: BoxSet) -> bytes:
+    """Classes, parts and boxes, for the fingerprint of a run's data: of the same pictures all of them can change."""
+    names = "\n".join((*box_set.class_names, *box_set.part)).encode()
+    return b"\n".join((names, *(value.tobytes() for value in box_set.padded().values())))
+
+
 def align_classes(box_set: BoxSet, class_names: tuple[str, ...]) -> BoxSet:
     """The boxes with their classes numbered as the trained classes are.
 
@@ -168,12 +174,18 @@ def sides_of(name: str, image_size: int | None) -> tuple[int, int | None]:
 
     import keras_dl
 
+    keras_dl.model_info(name)
     with keras.StatelessScope(initialize_variables=False):
         try:
             model = keras_dl.create_model(name, input_shape=(None, None, 3))
         except (ValueError, TypeError):
             given = {} if image_size is None else {"input_shape": (image_size, image_size, 3)}
-            model = keras_dl.create_model(name, **given)
+            try:
+                model = keras_dl.create_model(name, **given)
+            except ValueError as error:
+                if not given:
+                    raise
+                raise UserError(f"{name} at --image-size {image_size}: {error}; leave it out") from error
     stride, side = model.stride, model.input_shape[1]
     keras.utils.clear_session(free_memory=False)
     return stride, side
@@ -256,7 +268,7 @@ def settle(options: Train, train_part: BoxSet) -> tuple[Train, tuple[int, int]]:
         raise UserError(f"--multi-scale: {options.model} takes pictures of one size alone; leave it out")
     image_size = side or options.image_size or (BUILTIN_SIZE if builtin else SIZE)
     size = (side, side) if side else net_size(image_size, train_part, stride)
-    check_sizes(options, size, stride, len(train_part.class_names))
+    check_sizes(options, size, len(train_part.class_names))
     say_lost_boxes(train_part, size)
     if options.weights not in ("auto", "none"):
         load_pretrained(create_detector(options.model, size, len(train_part.class_names)), options.weights)
@@ -265,7 +277,7 @@ def settle(options: Train, train_part: BoxSet) -> tuple[Train, tuple[int, int]]:
     return dataclasses.replace(options, image_size=image_size, epochs=epochs, augment=augment), size
 
 
-def check_sizes(options: Train, size: tuple[int, int], stride: int, num_classes: int) -> None:
+def check_sizes(options: Train, size: tuple[int, int], num_classes: int) -> None:
     """Tries the network at the size of its pictures, and at the smallest that `--multi-scale` makes of it.
 
     Raises:
@@ -273,7 +285,9 @@ def check_sizes(options: Train, size: tuple[int, int], stride: int, num_classes:
     """
     import keras
 
-    smallest = tuple(max(stride, math.floor(side * (1 - options.multi_scale) / stride) * stride) for side in size)
+    from keras_dl.data.box_pipeline import scaled_size
+
+    smallest = tuple(scaled_size(size, options.multi_scale, 0.0).numpy().tolist()) if options.multi_scale else size
     with keras.StatelessScope(initialize_variables=False):
         for height, width in dict.fromkeys((size, smallest)):
             try:
@@ -319,26 +333,31 @@ def load_pretrained(model: keras.Model, weights: str) -> str:
 def train(options: Train) -> None:
     """Trains a detector on your pictures, evaluates it, draws what it finds and exports it."""
     cli.check_positive(options, "epochs", "batch_size", "image_size", "learning_rate", "clip_norm")
+    if options.warmup_epochs < 0:
+        raise UserError(f"--warmup-epochs is {options.warmup_epochs:g}; give 0 or more")
     from keras_dl import training
-    from keras_dl.training.replicas import is_chief, worker_count
+    from keras_dl.training.replicas import check_batch_size, is_chief, worker_count
 
     strategy = training.make_strategy(options.strategy)
     chief = is_chief(strategy)
     if worker_count(strategy) > 1 and options.run is None:
         raise UserError("several workers share one run folder; name it with --run")
+    check_batch_size(options.batch_size, strategy)
     with contextlib.redirect_stdout(sys.stdout if chief else None):
         box_set = read_data(options.data, options.class_names, options.strict, options.seed)
         parts = box_set.split(options.seed)
+        if left := len(box_set) - sum(map(len, parts.values())):
+            print(f"{left:,} pictures are of no part and left out: put them into one to use them")
         options, size = settle(options, parts["train"])
         if options.resume:
-            run.check_fingerprint(options.run, box_set.names, box_set.source)
+            run.check_fingerprint(options.run, box_set.names, box_set.source, label_bytes(box_set))
             folder = options.run
         else:
             folder = run.new_run(APPLICATION, options.run) if chief else options.run
             if chief:
                 run.save_config(folder, options)
                 run.write_text(folder / "labels.txt", "\n".join(box_set.class_names) + "\n")
-                run.save_fingerprint(folder, box_set.names)
+                run.save_fingerprint(folder, box_set.names, label_bytes(box_set))
         fit_detector(options, size, parts["train"], parts["validation"], folder, strategy)
     if not chief:
         return
@@ -471,14 +490,14 @@ def detector(model: keras.Model, size: tuple[int, int] | None = None) -> Callabl
     import tensorflow as tf
 
     from keras_dl.data.box_pipeline import from_letterbox
-    from keras_dl.data.decode import check_image, decode_images
+    from keras_dl.data.decode import decode_images, read_shape
 
     size = size or model.input_shape[1:3]
 
     def detect(image_bytes: tf.Tensor, score_threshold: tf.Tensor, iou_threshold: tf.Tensor) -> dict[str, tf.Tensor]:
         images = decode_images(image_bytes, size, "pad")
         found = model.predict_boxes(images, score_threshold, iou_threshold, MOST)
-        shapes = tf.map_fn(check_image, image_bytes, fn_output_signature=tf.TensorSpec((2,), tf.int32))
+        shapes = tf.map_fn(read_shape, image_bytes, fn_output_signature=tf.TensorSpec((2,), tf.int32))
         boxes = tf.map_fn(
             lambda one: from_letterbox(*one, tf.constant(size)),
             (found["boxes"], shapes),
@@ -591,16 +610,16 @@ def evaluate(options: Evaluate) -> None:
     print(f"run: {folder}")
     trained = run.load_config(folder, Train)
     model, class_names = load_detector(folder)
-    pictures = folder / "plots"
     if options.data is None:
+        split, pictures = "validation", folder / "plots"
         box_set = read_data(trained.data, trained.class_names, trained.strict, trained.seed)
-        run.check_fingerprint(folder, box_set.names, box_set.source)
+        run.check_fingerprint(folder, box_set.names, box_set.source, label_bytes(box_set))
         box_set = align_classes(box_set, class_names).split(trained.seed)["validation"]
     else:
         box_set = read_data(options.data, options.class_names, trained.strict, trained.seed + 1)
         box_set = align_classes(box_set, class_names)
-        pictures /= Path(options.data).resolve().name
-    metrics = {options.data or "validation": evaluate_and_draw(model, box_set, folder, pictures)}
+        split, pictures = f"data {options.data}", run.pictures_folder(folder, options.data)
+    metrics = {split: evaluate_and_draw(model, box_set, folder, pictures)}
     run.write_json(folder / "metrics.json", run.read_metrics(folder) | metrics)
     print(f"pictures: {pictures}")
 
@@ -709,7 +728,7 @@ def predict_pictures(
     output: Path,
     taken: set[Path],
 ) -> list[dict[str, Any]]:
-    """Draws what is found on each picture into a JPEG; returns a line per picture."""
+    """Draws what is found on each picture into a JPEG, or a PNG if it is too large; returns a line per picture."""
     from PIL import Image
 
     from keras_dl import plots
@@ -721,9 +740,10 @@ def predict_pictures(
         drawn = plots.annotate(
             upright_pixels(file), *(found[key] for key in ("boxes", "class_ids", "scores")), class_names
         )
+        form, suffix = ("JPEG", "jpg") if max(drawn.shape) <= LARGEST_JPEG else ("PNG", "png")
         buffer = io.BytesIO()
-        Image.fromarray(drawn).save(buffer, "JPEG", quality=92)
-        run.write_bytes(unused(output / f"{Path(name).stem}.jpg", taken), buffer.getvalue())
+        Image.fromarray(drawn).save(buffer, form, quality=92)
+        run.write_bytes(unused(output / f"{Path(name).stem}.{suffix}", taken), buffer.getvalue())
         lines.append({"file": name, "objects": objects})
     return lines
 
@@ -750,7 +770,8 @@ def predict_video(
     with video_writer(path, rate) as write, Progress(f"frames of {video}", count) as progress:
         while batch := list(itertools.islice(frames, BATCH)):
             for (seconds, frame), found in zip(batch, detect([encoded(frame) for _, frame in batch]), strict=True):
-                write(plots.annotate(frame, *(found[key] for key in ("boxes", "class_ids", "scores")), class_names))
+                drawn = plots.annotate(frame, *(found[key] for key in ("boxes", "class_ids", "scores")), class_names)
+                write(seconds, drawn)
                 objects = as_objects(found, class_names)
                 lines.append({"file": str(video), "seconds": round(seconds, 3), "objects": objects})
             progress.advance(len(batch))

@@ -99,6 +99,14 @@ def read_lines(path: Path) -> tuple[str, ...]:
     return tuple(path.read_text(encoding="utf-8").splitlines())
 
 
+def pictures_folder(run: Path, source: str) -> Path:
+    """Where `evaluate` draws other data. Many a path ends in `test`: a few digits tell them apart."""
+    named = source == "builtin" or source.startswith("tfds:")
+    place = Path(source) if named else Path(source).resolve()
+    digits = hashlib.sha256(bytes(place)).hexdigest()[:6]
+    return run / "plots" / "evaluate" / f"{place.name}-{digits}"
+
+
 def save_fingerprint(run: Path, names: Sequence[str], labels: bytes = b"") -> None:
     """Writes to `data.json` what tells whether the data of a run is still the same, and so its split.
 

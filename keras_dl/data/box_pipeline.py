@@ -51,7 +51,6 @@ def box_training_stream(
     """
     if not len(box_set):
         raise ValueError("the box set is empty")
-    height, width = image_size
     augmentation = augment if isinstance(augment, BoxAugmentation) else BoxAugmentation.parse(augment)
     count, most = len(box_set), box_set.most
     room = 4 * most if "mosaic" in augmentation.strengths else most
@@ -72,14 +71,12 @@ def box_training_stream(
         images, truth = augmentation.mix(*batch, tf.random.experimental.stateless_fold_in(base + 1, step))
         if not multi_scale:
             return images, truth
-        numbers = tf.random.stateless_uniform(
+        number = tf.random.stateless_uniform(
             (), tf.random.experimental.stateless_fold_in(base + 2, step // _STEPS_PER_SIZE)
         )
-        factor = 1 + multi_scale * (2 * numbers - 1)
-        sides = tf.constant([height, width], tf.float32)
-        new = tf.maximum(tf.round(sides * factor / _STRIDE), 1) * _STRIDE
-        images = tf.image.resize(images, tf.cast(new, tf.int32))
-        return images, truth | {"boxes": truth["boxes"] * tf.tile((new / sides)[::-1], [2])}
+        new = scaled_size(image_size, multi_scale, number)
+        images = tf.image.resize(images, new)
+        return images, truth | {"boxes": truth["boxes"] * tf.cast(tf.tile((new / image_size)[::-1], [2]), tf.float32)}
 
     stream = tf.data.Dataset.range(start_step * batch_size, _FOREVER)
     stream = stream.map(example, tf.data.AUTOTUNE, deterministic=True).batch(batch_size, drop_remainder=True)
@@ -87,6 +84,18 @@ def box_training_stream(
     stream = tf.data.Dataset.zip(steps, stream).map(finish, tf.data.AUTOTUNE, deterministic=True)
     stream = stream.prefetch(tf.data.AUTOTUNE)
     return stream.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
+
+
+def scaled_size(image_size: tuple[int, int], multi_scale: float, number: tf.Tensor | float) -> tf.Tensor:
+    """Height and width, int32 `(2,)`, that a batch of several sizes gets.
+
+    Args:
+        image_size: height and width that it varies.
+        multi_scale: largest change either way, as a share.
+        number: from 0, which gives the smallest size, to 1.
+    """
+    factor = 1 + multi_scale * (2 * number - 1)
+    return tf.cast(tf.maximum(tf.round(tf.constant(image_size, tf.float32) * factor / _STRIDE), 1) * _STRIDE, tf.int32)
 
 
 def letterbox_scales(sizes: np.ndarray, target: tuple[int, int]) -> np.ndarray:

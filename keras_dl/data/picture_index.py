@@ -36,28 +36,32 @@ class PictureIndex:
             name: the file's name, with or without its suffix, and with or without folders before it.
             annotation: the file that names it.
         """
+        best = self.candidates(name, annotation)
+        # Masks and drawn predictions are called as their pictures, too.
+        usual = [{"labels": "images"}.get(folder, folder) for folder in annotation.parent.parts]
+        best = [file for file in best if list(file.parent.parts) == usual] or best
+        if len(best) == 1:
+            return best[0]
+        if best:
+            return f"could belong to {best[0]} or {best[1]}: rename one of them"
+        wanted = PurePath(_composed(name.replace("\\", "/"))).name
+        elsewhere = self._by_name.get(wanted)
+        return f"no picture {wanted} in {self.root}" + (
+            f" but {elsewhere[0]}, which is of another part" if elsewhere else ""
+        )
+
+    def candidates(self, name: str, annotation: Path) -> list[Path]:
+        """The pictures that `find` chooses from; arguments as there."""
         wanted = PurePath(_composed(name.replace("\\", "/")))
         found = self._by_name.get(wanted.name, [])
         folders = wanted.parent.parts
-        fitting = [
-            file
-            for file in found
-            if folders and PurePath(_composed(str(file.parent))).parts[-len(folders) :] == folders
-        ]
-        if found and not fitting:
+        fitting = [f for f in found if folders and PurePath(_composed(str(f.parent))).parts[-len(folders) :] == folders]
+        if not fitting:
             part = part_of_path(annotation, self.root)
             fitting = [file for file in found if not part or part_of_path(file, self.root) in ("", part)]
-            if not fitting:
-                return f"no picture {wanted.name} in {self.root} but {found[0]}, which is of another part"
-        found = fitting
-        if not found:
-            return f"no picture {wanted.name} in {self.root}"
         around = set(annotation.parent.parts)
-        shared = [len(around.intersection(file.parent.parts)) for file in found]
-        best = [file for file, count in zip(found, shared, strict=True) if count == max(shared)]
-        if len(best) > 1:
-            return f"could belong to {best[0]} or {best[1]}: rename one of them"
-        return best[0]
+        shared = [len(around.intersection(file.parent.parts)) for file in fitting]
+        return [file for file, count in zip(fitting, shared, strict=True) if count == max(shared)]
 
 
 def _composed(name: str) -> str:

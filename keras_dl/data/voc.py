@@ -10,15 +10,30 @@ import numpy as np
 
 from keras_dl.data.box_set import Annotation
 from keras_dl.data.folder import SUFFIXES, find_files
+from keras_dl.data.parts import read_list
 from keras_dl.data.picture_index import PictureIndex, declared_parts, lost_claims, part_of_path
-from keras_dl.errors import UserError
 
 _LISTS = {"trainval": "train", "train": "train", "val": "validation", "test": "test"}  # a later one counts
 
 
 def find_voc(root: Path) -> list[Path]:
-    """The XML files in a folder and below, sorted; hidden ones are left out."""
-    return find_files(root, "*.xml")
+    """The XML files in a folder and below that are annotations, sorted; hidden ones are left out.
+
+    Damaged ones are among them if there are whole ones: other programs' files must not make other data Pascal VOC.
+    """
+    kinds = {file: _kind(file) for file in find_files(root, "*.xml")}
+    return (
+        [file for file, kind in kinds.items() if kind in ("annotation", "")] if "annotation" in kinds.values() else []
+    )
+
+
+def _kind(file: Path) -> str:
+    """The name of the outermost element, or "" of a damaged file."""
+    try:
+        with file.open("rb") as stream:
+            return next(element.tag for _, element in ElementTree.iterparse(stream, ["start"]))
+    except (ElementTree.ParseError, LookupError, ValueError, StopIteration):
+        return ""
 
 
 def read_voc(root: Path, files: Sequence[Path]) -> tuple[list[Annotation], list[tuple[str, str]], dict[str, Path]]:
@@ -90,7 +105,7 @@ def _annotation(tree: ElementTree.Element, picture: Path, file: Path, part: str)
         ignore.append((found.findtext("difficult") or "").strip() == "1")
     size = tree.find("size")
     pixels = None
-    if size is not None:
+    if size is not None and (size.findtext("width") or "").strip() and (size.findtext("height") or "").strip():
         pixels = tuple(int(_number(size, side, 0)) for side in ("height", "width"))
     return Annotation(
         picture=str(picture),
@@ -126,15 +141,8 @@ def _read_lists(root: Path, stems: Container[str]) -> tuple[dict[str, str], dict
     skipped = []
     for name, part in _LISTS.items():
         for file in sorted(root.rglob(f"ImageSets/Main/{name}.txt")):
-            try:
-                text = file.read_text(encoding="utf-8-sig")
-            except UnicodeDecodeError as error:
-                raise UserError(f"{file} is no UTF-8 text ({error}): save it as UTF-8") from None
-            lines = [line.strip() for line in text.splitlines() if line.strip()]
-            if not lines:
-                raise UserError(f"{file} is empty: name pictures in it, or remove it")
             declared[part] = file
-            for line in lines:
+            for line in read_list(file):
                 stem = next((stem for stem in _stems(line) if stem in stems), None)
                 if stem is None:
                     skipped.append((f"{file} entry {line}", "no XML file of that name"))

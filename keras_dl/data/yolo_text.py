@@ -1,5 +1,6 @@
 """YOLO text: a file per picture, a line per box: class, centre x, centre y, width and height in fractions."""
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,10 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from keras_dl.data.box_set import Annotation
+from keras_dl.data.folder import find_files
 from keras_dl.data.picture_index import PictureIndex, declared_parts, lost_claims, part_of_path
+from keras_dl.data.yolo_yaml import YAML_FILES, read_parts, yaml_names
 from keras_dl.errors import UserError
 
-_NAME_FILES = ("data.yaml", "data.yml", "dataset.yaml", "classes.txt", "obj.names", "labels.txt", "*.yaml", "*.names")
+_NAME_FILES = (*YAML_FILES, "classes.txt", "obj.names", "labels.txt", "*.yaml", "*.names")
 _LARGEST = 1.05  # a fraction that rounding or a careless tool may give
 
 
@@ -19,7 +22,7 @@ def find_yolo(root: Path) -> list[Path]:
     stems = {picture.stem for picture in PictureIndex(root).files}
     return [
         file
-        for file in sorted(root.rglob("*.txt"))
+        for file in find_files(root, "*.txt")
         if (file.stem in stems or "labels" in file.relative_to(root).parts[:-1]) and file.name not in _NAME_FILES
     ]
 
@@ -30,8 +33,9 @@ def read_yolo(
     """Annotations of a folder, the names of the classes, name and reason of what was skipped, and the parts declared.
 
     The names are those of `data.yaml`, `classes.txt`, `obj.names` or the like, or else the numbers. A picture without
-    a text file is background, as is one whose file is empty. The parts are those that folders are named after, and
-    given with such a folder.
+    a text file is background, as is one whose file is empty. The parts are those of the `train`, `val` and `test` of
+    `data.yaml` where it has more than `train`, and pictures that it doesn't name are left out; otherwise those that
+    folders are named after. They are given with the folder or the list that declares them.
 
     Args:
         root: the folder.
@@ -39,16 +43,20 @@ def read_yolo(
         class_names: the user's own, or None.
 
     Raises:
-        UserError: for a class that the names don't reach to, or a file of names that can't be read.
+        UserError: for a class that the names don't reach to, a file of names that can't be read, or a part of
+            `data.yaml` that isn't there.
     """
     pictures = PictureIndex(root)
     where, names = ("the names given", list(class_names)) if class_names is not None else _read_names(root)
-    skipped: list[tuple[str, str]] = []
+    of_folders = declared_parts(root, files, pictures.files)
+    listed, declared, skipped = read_parts(root, pictures, of_folders)
     claims: list[tuple[Path, Path]] = []
     read: dict[Path, Annotation] = {}
     numbers: set[int] = set()
+    labelled: set[Path] = set()
     for file in files:
         picture = pictures.find(file.stem, file)
+        labelled.update(pictures.candidates(file.stem, file))
         if isinstance(picture, str):
             skipped.append((str(file), picture))
             continue
@@ -70,15 +78,19 @@ def read_yolo(
     lost = lost_claims(claims, read)
     skipped += [(str(file), reason) for file, reason in lost.items()]
     annotations = [annotation for file, annotation in read.items() if file not in lost]
-    used = {picture for _, picture in claims}
     nothing = np.zeros((0, 4))
     annotations += [
         Annotation(str(picture), str(picture), nothing, (), np.zeros(0, bool), part=part_of_path(picture, root))
         for picture in pictures.files
-        if picture not in used
+        if picture not in labelled
     ]
-    declared = declared_parts(root, files, pictures.files)
-    return annotations, names or [str(number) for number in sorted(numbers)], skipped, declared
+    if declared:
+        annotations = [
+            dataclasses.replace(annotation, part=listed[picture])
+            for annotation in annotations
+            if (picture := Path(annotation.picture)) in listed
+        ]
+    return annotations, names or [str(number) for number in sorted(numbers)], skipped, declared or of_folders
 
 
 def _read_file(file: Path) -> tuple[list[int], np.ndarray]:
@@ -115,7 +127,7 @@ def _read_names(root: Path) -> tuple[str, list[str] | None]:
     """The file that names the classes, and the names; None if there is no such file."""
     for pattern in _NAME_FILES:
         for file in sorted(root.rglob(pattern)):
-            names = _yaml_names(file) if file.suffix in (".yaml", ".yml") else read_class_names(file)
+            names = yaml_names(file) if file.suffix in (".yaml", ".yml") else read_class_names(file)
             if names:
                 return str(file), names
     return "", None
@@ -134,27 +146,3 @@ def read_class_names(file: Path) -> list[str]:
     if not names or len(set(names)) < len(names):
         raise UserError(f"{file} {'names a class twice' if names else 'is empty'}: give one name a line")
     return names
-
-
-def _yaml_names(file: Path) -> list[str] | None:
-    """Raises UserError if the file is no YAML, or its `names` aren't one to a number."""
-    import yaml
-
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8-sig"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UserError(f"{file} is no YAML ({' '.join(str(error).split())}): mend it") from None
-    names = content.get("names") if isinstance(content, dict) else None
-    if isinstance(names, dict):
-        wrong = next((key for key in names if not str(key).isdecimal()), None)
-        if wrong is not None:
-            raise UserError(f"{file}: names has {wrong!r} where a number is due: write 0: {wrong}, or the like")
-        count = 1 + max(map(int, names), default=-1)
-        names = [names.get(i, names.get(str(i), i)) for i in range(count)]
-    if not isinstance(names, list):
-        return None
-    found = [str(name) for name in names]
-    if len(set(found)) < len(found):
-        twice = next(name for name in found if found.count(name) > 1)
-        raise UserError(f"{file}: names has {twice!r} twice: give each class a name of its own")
-    return found

@@ -17,14 +17,13 @@ from apps.image_classification import (
     create_classifier,
     default_size,
     label_bytes,
-    pictures_folder,
     rate_schedule,
     settle,
 )
 from keras_dl import cli
 from keras_dl.data.image_set import ImageSet
 from keras_dl.data.images import read_images
-from keras_dl.run import save_config, save_fingerprint
+from keras_dl.run import pictures_folder, save_config, save_fingerprint
 
 TWO_CLASSES = [f"{name}/{i}.png" for name in "ab" for i in range(3)]
 

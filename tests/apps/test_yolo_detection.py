@@ -3,12 +3,16 @@
 import contextlib
 import functools
 import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
+from killed_runs import KILL
 from PIL import Image
 
 import keras_dl
@@ -20,8 +24,34 @@ SMALL = ("--image-size", "64", "--epochs", "40", "--batch-size", "4", "--weights
 SMALL += ("--model", "yolo_v3_tiny", "--learning-rate", "0.005")
 
 
+# Narrow detectors in a process of their own, which ends without metrics and pictures.
+RUN = """
+import sys
+from test_yolo_detection import app, create_narrow, yolo_detection
+yolo_detection.create_detector = create_narrow
+yolo_detection.evaluate_and_draw = lambda *_: {}
+sys.exit(app(*sys.argv[1:]))
+"""
+
+
 def app(*argv):
     return cli.main(APPLICATION, COMMANDS, [str(word) for word in argv])
+
+
+def run_alone(before, *argv):
+    """The application in a process of its own, after some lines of Python."""
+    return subprocess.run(
+        [sys.executable, "-c", before + RUN, *map(str, argv)],
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parent), "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+    )
+
+
+def create_narrow(name, size, num_classes, anchors=None):
+    """A detector of an eighth of its channels, which is built and trained in seconds."""
+    given = {} if anchors is None else {"anchors": anchors}
+    return keras_dl.create_model("yolo_v3_tiny", input_shape=(*size, 3), num_classes=num_classes, width=0.125, **given)
 
 
 def paint(folder, count=24, size=(80, 60)):
@@ -43,14 +73,7 @@ def paint(folder, count=24, size=(80, 60)):
 
 @pytest.fixture(scope="module", autouse=True)
 def narrow():
-    """Detectors of an eighth of their channels, which are built and trained in seconds, and loaded once a run."""
-
-    def create_narrow(name, size, num_classes, anchors=None):
-        given = {} if anchors is None else {"anchors": anchors}
-        return keras_dl.create_model(
-            "yolo_v3_tiny", input_shape=(*size, 3), num_classes=num_classes, width=0.125, **given
-        )
-
+    """Narrow detectors, loaded once a run."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(yolo_detection, "create_detector", create_narrow)
         patch.setattr(yolo_detection, "load_detector", functools.cache(yolo_detection.load_detector))
@@ -211,13 +234,13 @@ def test_evaluate_on_other_pictures(home, tmp_path, capfd):
     paint(tmp_path / "other", count=6)
     assert app("evaluate", "--data", tmp_path / "other") == 0
     metrics = json.loads((newest(home) / "metrics.json").read_text())
-    assert metrics[str(tmp_path / "other")]["pictures"] == 6 and "validation" in metrics
+    assert metrics[f"data {tmp_path / 'other'}"]["pictures"] == 6 and "validation" in metrics
     (tmp_path / "other" / "classes.txt").write_text("green\ncyan\n")
     assert app("evaluate", "--data", tmp_path / "other") == 2
     assert "class 'cyan', which was not trained" in capfd.readouterr().err
     names = newest(home) / "labels.txt"
     assert app("evaluate", "--data", tmp_path / "other", "--class-names", names) == 0
-    assert json.loads((newest(home) / "metrics.json").read_text())[str(tmp_path / "other")]["mAP50"] > 0
+    assert json.loads((newest(home) / "metrics.json").read_text())[f"data {tmp_path / 'other'}"]["mAP50"] > 0
 
 
 def test_pictures_without_a_box_have_no_mean_average_precision(home, tmp_path, capfd):
@@ -228,7 +251,7 @@ def test_pictures_without_a_box_have_no_mean_average_precision(home, tmp_path, c
     printed = capfd.readouterr().out
     assert "no box to find in these pictures" in printed and printed.count("no box") > 2
     text = (newest(home) / "metrics.json").read_text()
-    assert "NaN" not in text and "mAP50" not in json.loads(text)[str(tmp_path / "other")]
+    assert "NaN" not in text and "mAP50" not in json.loads(text)[f"data {tmp_path / 'other'}"]
 
 
 def test_boxes_too_small_to_learn_are_said(home, capfd):
@@ -254,6 +277,123 @@ def test_resume_goes_on_and_refuses_what_contradicts(home, tmp_path, capfd):
     assert "resuming at step 200 of 200" in capfd.readouterr().out
 
 
+def test_resume_refuses_boxes_that_were_drawn_anew(home, tmp_path, monkeypatch, capfd):
+    shutil.copytree(home / "blocks", tmp_path / "blocks")
+    run = shutil.copytree(newest(home), tmp_path / "run")
+    (tmp_path / "blocks" / "labels" / "0.txt").write_text("0 0.5 0.5 0.2 0.2\n")
+    monkeypatch.chdir(tmp_path)
+    assert app("train", "--run", run, "--resume") == 2
+    assert "labels or classes of blocks (YOLO text) have changed since" in capfd.readouterr().err
+
+
+def test_resume_refuses_pictures_that_are_divided_anew(home, tmp_path, monkeypatch, capfd):
+    shutil.copytree(home / "blocks", tmp_path / "blocks")
+    run = shutil.copytree(newest(home), tmp_path / "run")
+    (tmp_path / "blocks" / "data.yaml").write_text("names: [green, red]\ntrain: images\nval: val.txt\n")
+    (tmp_path / "blocks" / "val.txt").write_text("images/1.png\n")
+    monkeypatch.chdir(tmp_path)
+    assert app("train", "--run", run, "--resume") == 2
+    assert "labels or classes of blocks (YOLO text) have changed since" in capfd.readouterr().err
+
+
+# Ten steps on pictures of several sizes; at a low rate, so that rounding errors don't grow.
+SEVERAL = ("--model", "yolo_v3_tiny", "--image-size", "64", "--multi-scale", "0.5", "--weights", "none", "--no-export")
+SEVERAL += ("--epochs", "2", "--batch-size", "4", "--learning-rate", "1e-4", "--average")
+SEVERAL += ("--augment", "mirror,flip,scale,colour,mosaic,mixup")
+SIZES = """
+from keras_dl.data import box_pipeline
+box_pipeline._STEPS_PER_SIZE = 2
+"""
+
+
+@pytest.fixture(scope="module")
+def unbroken(trained):
+    """A run on pictures of several sizes, and the sizes that its steps got."""
+    from keras_dl.data import box_pipeline
+
+    streams = []
+
+    def keep_stream(*arguments, **options):
+        streams.append(make_stream(*arguments, **options))
+        return streams[-1]
+
+    make_stream = box_pipeline.box_training_stream
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(yolo_detection, "evaluate_and_draw", lambda *_: {})
+        patch.setattr(box_pipeline, "box_training_stream", keep_stream)
+        patch.setattr(box_pipeline, "_STEPS_PER_SIZE", 2)
+        assert app("train", "--data", trained / "blocks", *SEVERAL, "--run", trained / "unbroken") == 0
+        sizes = [images.shape[1:3] for images, _ in streams[-1].take(10)]
+    return trained / "unbroken", sizes
+
+
+def test_killed_run_goes_on_with_resume(home, unbroken, monkeypatch, capfd):
+    """With every augmentation, several sizes and the average of the weights."""
+    import keras
+
+    from keras_dl.data import box_pipeline
+
+    monkeypatch.setattr(yolo_detection, "evaluate_and_draw", lambda *_: {})
+    monkeypatch.setattr(box_pipeline, "_STEPS_PER_SIZE", 2)
+    run, sizes = unbroken
+    assert set(sizes) <= {(32, 32), (64, 64), (96, 96)} and len(set(sizes[4:])) > 1
+    killed = home / "killed"
+    done = run_alone(KILL + SIZES, "train", "--data", home / "blocks", *SEVERAL, "--run", killed)
+    assert done.returncode == -signal.SIGKILL, done.stderr[-3000:]
+    assert not (killed / "model.keras").exists()
+    assert app("train", "--run", killed, "--resume") == 0
+    assert "resuming at step 4 of 10" in capfd.readouterr().out
+    models = [keras.models.load_model(folder / "model.keras", compile=False) for folder in (killed, run)]
+    assert models[0].input_shape == models[1].input_shape == (None, 64, 64, 3)
+    for one, other in zip(*(model.get_weights() for model in models), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+TWO_DEVICES = """
+import tensorflow as tf
+from keras_dl.training.loop import Loop
+cpu, device = tf.config.list_physical_devices("CPU")[0], tf.config.LogicalDeviceConfiguration()
+tf.config.set_logical_device_configuration(cpu, [device, device])
+def stop(loop, logs, signals):
+    end_epoch(loop, logs, signals)
+    return True
+end_epoch = Loop.end_epoch
+Loop.end_epoch = stop
+"""
+
+
+def test_two_devices_train_as_one(home):
+    """For an epoch."""
+    arguments = ("train", "--data", home / "blocks", *SMALL, "--strategy", "mirrored", "--run", home / "mirrored")
+    done = run_alone(TWO_DEVICES, *arguments)
+    assert "stopped at step 5 of 200" in done.stderr, done.stderr[-3000:]
+    files = [run / "history.csv" for run in (home / "mirrored", newest(home))]
+    two, one = (np.genfromtxt(file, delimiter=",", names=True)["loss"] for file in files)
+    np.testing.assert_allclose(two, one[0], rtol=1e-4)
+
+
+def test_export_keeps_the_thresholds_that_it_was_given(home, unbroken, tmp_path):
+    import tensorflow as tf
+
+    picture = str(home / "blocks" / "images" / "1.png")
+    run, _ = unbroken
+    detect = yolo_detection.detector(yolo_detection.load_detector(run)[0])
+
+    def found(score_threshold, iou_threshold):
+        return yolo_detection.find(detect, [picture], score_threshold, iou_threshold)[0]
+
+    score = float(found(0.0, 0.1)["scores"].mean())
+    boxes = found(score, 0.1)["boxes"]
+    assert 0 < len(boxes) < min(len(found(0.0, 0.1)["boxes"]), len(found(score, 0.5)["boxes"]))
+    (tmp_path / APPLICATION / "41").mkdir(parents=True)
+    flags = ("--score-threshold", score, "--iou-threshold", "0.1")
+    assert app("export", "--run", run, "--output", tmp_path, *flags) == 0
+    served = tf.saved_model.load(str(tmp_path / APPLICATION / "42")).signatures["serving_default"]
+    out = served(image_bytes=tf.constant([Path(picture).read_bytes()] * 2))
+    assert out["count"].numpy().tolist() == [len(boxes)] * 2
+    assert np.abs(out["boxes"][0, : len(boxes)] - boxes).max() < 0.5
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -267,6 +407,8 @@ def test_resume_goes_on_and_refuses_what_contradicts(home, tmp_path, capfd):
         (("--data", "blocks", "--strict"), "5.txt: line 1 has 40 where a fraction of the picture is due"),
         (("--data", "blocks", "--class-names", "gone.txt"), "gone.txt can't be read"),
         (("--data", "blocks", "--epochs", "0"), "--epochs is 0"),
+        (("--data", "blocks", "--warmup-epochs", "-1"), "--warmup-epochs is -1; give 0 or more"),
+        (("--data", "blocks", "--model", "yolo_v1", "--image-size", "200"), "multiples of 64; leave it out"),
     ],
 )
 def test_bad_input_is_one_line(home, capfd, arguments, message):
@@ -330,8 +472,8 @@ def film(path, frames=20):
 
     path.parent.mkdir(exist_ok=True)
     with video_writer(path, 10) as write:
-        for _ in range(frames):
-            write(np.full((60, 80, 3), 100, "uint8"))
+        for i in range(frames):
+            write(i / 10, np.full((60, 80, 3), 100, "uint8"))
 
 
 def test_videos_of_one_name_and_a_broken_one(untrained, tmp_path, capfd, monkeypatch):

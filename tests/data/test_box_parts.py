@@ -100,7 +100,7 @@ def test_coco_takes_no_picture_with_a_closer_json(tmp_path):
     save_picture(tmp_path / "b" / "two.jpg")
     box_set = read_boxes(tmp_path)
     assert [boxes.tolist() for boxes in box_set.boxes] == [[[0, 0, 20, 30]], [[8, 6, 48, 36]]]
-    reason = f"no picture of its own: {tmp_path}/a/one.jpg has the closer {tmp_path}/a/boxes.json"
+    reason = f"no picture of its own: {tmp_path}/a/one.jpg has the closer {tmp_path}/a/boxes.json image one.jpg"
     assert reasons(box_set) == {"boxes.json image one.jpg": reason}
 
 
@@ -219,6 +219,131 @@ def test_tests_without_annotations_declare_nothing(tmp_path):
     assert members(read_boxes(tmp_path)).keys() == {"train", "validation"}
     save_picture(tmp_path / "val" / "y.jpg")
     assert f"{tmp_path}/val is the data's validation part" in refused(tmp_path)
+
+
+# data.yaml
+
+
+def write_three(root, yaml):
+    """Folders whose names tell nothing: pictures a1 and a2, b1 and c1."""
+    for name in ("a1", "a2", "b1", "c1"):
+        save_picture(root / "images" / name[0] / f"{name}.jpg")
+        write(root / "labels" / name[0] / f"{name}.txt", "0 0.5 0.5 0.5 0.5")
+    write(root / "data.yaml", f"names: [cat]\n{yaml}\n")
+    return root
+
+
+THREE = {"train": {"a1", "a2"}, "validation": {"b1"}, "test": {"c1"}}
+
+
+@pytest.mark.parametrize(
+    "yaml",
+    [
+        "train: images/a\nval: images/b\ntest: images/c",
+        "path: images\ntrain: a\nvalidation: [b]\ntest: ./c/",
+        "path: ../data\ntrain: images/a\nval: images/b\ntest: images/c",
+        "train: ../images/a\nval: ../images/b\ntest: ../images/c",
+        "path: /content/data\ntrain: images/a\nval: images/b\ntest: images/c",
+        "train: /content/data/images/a\nval: C:\\data\\images\\b\ntest: gone/images/c",
+        "train: [lists/one.txt, images/a/two.txt]\nval: val.txt\ntest: /content/test.txt",
+    ],
+)
+def test_the_parts_of_a_yaml(tmp_path, yaml):
+    root = write_three(tmp_path / "data", yaml)
+    write(root / "lists" / "one.txt", "../images/a/a1.jpg\n\n")
+    write(root / "images" / "a" / "two.txt", "a2.jpg\n")
+    write(root / "val.txt", f"{root}/images/b/b1.jpg\n")
+    write(root / "test.txt", "/content/data/images/c/c1.jpg\n")
+    box_set = read_boxes(root)
+    assert members(box_set) == THREE and box_set.skipped == ()
+
+
+def test_absolute_paths_of_a_yaml_and_a_link_to_it(tmp_path):
+    root = tmp_path / "data"
+    write_three(root, f"train: {root}/a/images\nval: {root}/b/images")
+    for folder in "ab":
+        (root / folder).mkdir()
+        for kind in ("images", "labels"):
+            (root / kind / folder).rename(root / folder / kind)
+    (tmp_path / "link").symlink_to(root)
+    for data in ("data", "link"):
+        assert members(read_boxes(tmp_path / data)) == {"train": {"a1", "a2"}, "validation": {"b1"}}
+
+
+def test_a_yaml_leaves_out_what_it_does_not_name(tmp_path):
+    root = write_three(tmp_path, "train: images/a\nval: val.txt")
+    save_picture(root / "valid" / "images" / "x.jpg")
+    save_picture(root / "images" / "c" / "b1.jpg")
+    write(root / "val.txt", "images/b/b1.jpg\n./images/b/gone.jpg\n")
+    box_set = read_boxes(root)
+    assert members(box_set) == {"train": {"a1", "a2"}, "validation": {"b1"}}
+    assert box_set.skipped == ((f"{root}/val.txt entry ./images/b/gone.jpg", f"no picture gone.jpg in {root}"),)
+
+
+def test_two_data_sets_with_a_yaml_each(tmp_path):
+    for name in ("one", "two"):
+        write_three(tmp_path / name, "train: images/a\nval: images/b")
+    assert {part: len(rows) for part, rows in read_boxes(tmp_path).split(seed=0).items()} == {
+        "train": 4,
+        "validation": 2,
+    }
+
+
+def test_a_picture_of_several_parts_is_not_trained_on(tmp_path):
+    root = write_three(tmp_path, "train: images\nval: images/b\ntest: [images/b, images/c]")
+    assert members(read_boxes(root)) == THREE
+    write(root / "data.yaml", "names: [cat]\ntrain: images\nval: images/b\ntest: images/b\n")
+    assert members(read_boxes(root)) == {"train": {"a1", "a2", "c1"}, "validation": {"b1"}}
+
+
+def test_a_yaml_that_validates_on_what_it_trains_on(tmp_path):
+    root = write_three(tmp_path, "train: images\nval: images")
+    box_set = read_boxes(root)
+    assert box_set.skipped == ((f"{root}/images as validation part", "has every picture that is trained on"),)
+    assert {part: len(names) for part, names in members(box_set).items()} == {"train": 3, "validation": 1}
+
+
+def test_yaml_paths_that_lead_nowhere(tmp_path):
+    root = write_three(tmp_path, "train: images/a\nval: images/b\ntest: ../test/images")
+    box_set = read_boxes(root)
+    assert members(box_set) == {"train": {"a1", "a2"}, "validation": {"b1"}}
+    assert box_set.skipped == ((f"{root}/data.yaml test", f"../test/images is no file or folder in {root}"),)
+    write(root / "data.yaml", "names: [cat]\ntrain: .\nval: /content/valid\n")
+    lost = f"{root}/data.yaml val", f"/content/valid is no file or folder in {root}"
+    assert refused(root) == f"{': '.join(lost)}: correct the path, or give --data a folder that holds it"
+    for folder, part in (("a", "train"), ("b", "dev"), ("c", "test")):
+        for kind in ("images", "labels"):
+            (root / kind / folder).rename(root / kind / part)
+    box_set = read_boxes(root)
+    assert members(box_set) == THREE and box_set.skipped == (lost,)
+
+
+@pytest.mark.parametrize(
+    ("val", "words"),
+    [
+        ("{a: b}", "data.yaml: val has {'a': 'b'} where a path is due: name a folder, or a list of pictures"),
+        ("[images/b, 3]", "data.yaml val: 3 is no file or folder in"),
+        ("empty.txt", "empty.txt is empty: name pictures in it, or remove it"),
+        ("latin.txt", "latin.txt is no UTF-8 text"),
+        ("unknown.txt", "unknown.txt is the data's validation part, but has no usable picture: add some, or remove it"),
+        ("nothing", "nothing is the data's validation part, but has no usable picture: add some, or remove it"),
+        ("..", "data.yaml val: .. is no file or folder in"),
+    ],
+)
+def test_bad_parts_of_a_yaml(tmp_path, val, words):
+    root = write_three(tmp_path, f"train: images/a\nval: {val}")
+    (root / "nothing").mkdir()
+    write(root / "empty.txt", "\n")
+    write(root / "unknown.txt", "p7.jpg\n")
+    (root / "latin.txt").write_bytes("grün.jpg\n".encode("latin-1"))
+    assert words in refused(root)
+
+
+def test_a_yaml_of_other_things_declares_nothing(tmp_path):
+    root = write_three(tmp_path, "train: images/a")
+    write(root / "args.yaml", "val: true\ntrain: 3\n")
+    write(root / ".hidden.yaml", "names: [cat]\nval: gone\n")
+    assert {part: len(names) for part, names in members(read_boxes(root)).items()} == {"train": 3, "validation": 1}
 
 
 # Coordinates

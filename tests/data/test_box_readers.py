@@ -261,6 +261,40 @@ def test_bad_yolo_text(tmp_path, text, reason):
     assert reasons(read_boxes(root)) == {"two.txt": reason}
 
 
+def test_pictures_called_alike_are_no_background(tmp_path):
+    """Masks and predictions have the names of the pictures; what could be a label's picture is not empty."""
+    root = write_yolo(tmp_path)
+    save_picture(root / "masks" / "one.png")
+    assert [name for name, *_ in by_stem(read_boxes(root))["one"]] == ["cat", "dog"]
+    (root / "images" / "one.jpg").rename(root / "one.jpg")
+    box_set = read_boxes(root)
+    assert "one" not in by_stem(box_set)
+    assert reasons(box_set)["one.txt"].startswith("could belong to")
+
+
+@pytest.mark.parametrize("write", [write_yolo, write_coco])
+def test_xml_of_other_programs(tmp_path, write):
+    root = write(tmp_path)
+    (root / "images" / "one.jpg.aux.xml").write_text("<PAMDataset></PAMDataset>")
+    (root / "images" / "cut.xml").write_text("<PAMData")
+    assert len(read_boxes(root)) == 3
+
+
+def test_a_size_that_is_not_filled_in(tmp_path):
+    root = write_voc(tmp_path)
+    file = root / "Annotations" / "two.xml"
+    file.write_text(file.read_text().replace(f"<width>{WIDTH}</width>", "<width></width>"))
+    assert by_stem(read_boxes(root))["two"] == [("dog", 0, 0, 20, 30)]
+
+
+def test_classes_called_yes_and_no(tmp_path):
+    root = write_yolo(tmp_path)
+    (root / "data.yaml").write_text("names: [yes, no]\n")
+    (root / "labels" / "._one.txt").write_bytes(b"\0\5\x16")
+    box_set = read_boxes(root)
+    assert box_set.class_names == ("yes", "no") and not box_set.skipped
+
+
 def test_all_boxes_in_pixels(tmp_path):
     root = write_yolo(tmp_path)
     for name in ("one", "two"):
