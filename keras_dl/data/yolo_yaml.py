@@ -146,8 +146,9 @@ def _read_yaml(file: Path) -> dict[Any, Any]:
     import yaml
 
     try:
-        # As text: otherwise classes called yes and no are True and False.
+        # As text: otherwise classes called yes and no are True and False. What is left empty may read null then.
         content = yaml.load(file.read_text(encoding="utf-8-sig"), yaml.BaseLoader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise UserError(f"{file} is no YAML ({' '.join(str(error).split())}): mend it") from None
-    return content if isinstance(content, dict) else {}
+    found = content.items() if isinstance(content, dict) else ()
+    return {key: value for key, value in found if value not in ("null", "~")}

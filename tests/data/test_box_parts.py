@@ -260,24 +260,25 @@ def test_the_parts_of_a_yaml(tmp_path, yaml):
 
 def test_absolute_paths_of_a_yaml_and_a_link_to_it(tmp_path):
     root = tmp_path / "data"
-    write_three(root, f"train: {root}/a/images\nval: {root}/b/images")
+    write_three(root, f"train: {root}/a\nval: {root}/b\ntest: null")
     for folder in "ab":
         (root / folder).mkdir()
         for kind in ("images", "labels"):
             (root / kind / folder).rename(root / folder / kind)
     (tmp_path / "link").symlink_to(root)
     for data in ("data", "link"):
-        assert members(read_boxes(tmp_path / data)) == {"train": {"a1", "a2"}, "validation": {"b1"}}
+        box_set = read_boxes(tmp_path / data)
+        assert members(box_set) == {"train": {"a1", "a2"}, "validation": {"b1"}} and box_set.skipped == ()
 
 
 def test_a_yaml_leaves_out_what_it_does_not_name(tmp_path):
-    root = write_three(tmp_path, "train: images/a\nval: val.txt")
+    root = write_three(tmp_path, "train: images/a\nval: lists/val.txt")
     save_picture(root / "valid" / "images" / "x.jpg")
     save_picture(root / "images" / "c" / "b1.jpg")
-    write(root / "val.txt", "images/b/b1.jpg\n./images/b/gone.jpg\n")
+    write(root / "lists" / "val.txt", "../images/b/b1.jpg\n./images/b/gone.jpg\n")
     box_set = read_boxes(root)
     assert members(box_set) == {"train": {"a1", "a2"}, "validation": {"b1"}}
-    assert box_set.skipped == ((f"{root}/val.txt entry ./images/b/gone.jpg", f"no picture gone.jpg in {root}"),)
+    assert box_set.skipped == ((f"{root}/lists/val.txt entry ./images/b/gone.jpg", f"no picture gone.jpg in {root}"),)
 
 
 def test_two_data_sets_with_a_yaml_each(tmp_path):
