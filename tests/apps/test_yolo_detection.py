@@ -302,7 +302,7 @@ SEVERAL += ("--epochs", "2", "--batch-size", "4", "--learning-rate", "1e-4", "--
 SEVERAL += ("--augment", "mirror,flip,scale,colour,mosaic,mixup")
 SIZES = """
 from keras_dl.data import box_pipeline
-box_pipeline._STEPS_PER_SIZE = 2
+box_pipeline._STEPS_PER_SIZE = 5
 """
 
 
@@ -321,7 +321,7 @@ def unbroken(trained):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(yolo_detection, "evaluate_and_draw", lambda *_: {})
         patch.setattr(box_pipeline, "box_training_stream", keep_stream)
-        patch.setattr(box_pipeline, "_STEPS_PER_SIZE", 2)
+        patch.setattr(box_pipeline, "_STEPS_PER_SIZE", 5)
         assert app("train", "--data", trained / "blocks", *SEVERAL, "--run", trained / "unbroken") == 0
         sizes = [images.shape[1:3] for images, _ in streams[-1].take(10)]
     return trained / "unbroken", sizes
@@ -334,7 +334,7 @@ def test_killed_run_goes_on_with_resume(home, unbroken, monkeypatch, capfd):
     from keras_dl.data import box_pipeline
 
     monkeypatch.setattr(yolo_detection, "evaluate_and_draw", lambda *_: {})
-    monkeypatch.setattr(box_pipeline, "_STEPS_PER_SIZE", 2)
+    monkeypatch.setattr(box_pipeline, "_STEPS_PER_SIZE", 5)
     run, sizes = unbroken
     assert set(sizes) <= {(32, 32), (64, 64), (96, 96)} and len(set(sizes[4:])) > 1
     killed = home / "killed"
