@@ -1,6 +1,6 @@
 """Small games and streams for the tests of adversarial training, and jobs that need a process of their own.
 
-`python adversarial_toys.py FOLDER` writes FOLDER/replicas.npz.
+`python adversarial_toys.py FOLDER` writes FOLDER/replicas.npz and FOLDER/fits.npz.
 """
 
 import contextlib
@@ -14,12 +14,16 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_dl import create_model, model_info
 from keras_dl.generative.adversarial import DRAWN, Adversarial
 from keras_dl.generative.cyclegan import CycleGAN
 from keras_dl.generative.dcgan import dcgan
 from keras_dl.training import fit, make_strategy
 
 BATCH, SIDE, LATENT = 8, 8, 3
+DETERMINISTIC = ("autoencoder", "convolutional_autoencoder", "pixel_rnn", "pixel_cnn")
+NOISY = ("denoising_autoencoder", "vae", "conditional_vae")
+GAMES = ("gan", "conditional_gan", "bigan", "adversarial_autoencoder")
 
 
 def point_game(objective, scale=1.0, average=0.0, hidden=0):
@@ -109,6 +113,10 @@ def values(model):
     return np.concatenate([np.ravel(variable.numpy()) for variable in model.variables])
 
 
+def weights(model):
+    return np.concatenate([np.ravel(weight) for weight in model.get_weights()])
+
+
 def trained(game, run, strategy=None, steps=10, batches=stream, **options):
     return fit(game, batches, run=run, steps_per_epoch=steps, epochs=1, strategy=strategy, **options)
 
@@ -119,15 +127,36 @@ def broken_and_resumed(game, run, step, steps, **options):
     return trained(game, run, steps=steps, callbacks=[StopAt(-1)], resume=True, **options)
 
 
+def fitted(name, strategy):
+    """The losses and how far the weights went in one epoch of plain Keras: two batches of eight, and one of two."""
+    keras.utils.set_random_seed(0)
+    small = model_info(name).small
+    with strategy.scope():
+        model = create_model(name, **small)
+        model.compile(*[sgd(1e-3) for _ in range(1 + (name in GAMES))])
+    before = weights(model)
+    images = np.random.default_rng(0).uniform(0, 255, (18, *small["image_shape"])).astype("float32")
+    data = {"images": images, "classes": np.arange(18) % 3} if "num_classes" in small else images
+    batches = tf.data.Dataset.from_tensor_slices(data).batch(BATCH)
+    logs = model.fit(batches, verbose=0).history
+    return np.ravel([value for key, value in logs.items() if key.endswith("loss")]), weights(model) - before
+
+
+def job_fits(folder):
+    out = {}
+    for name in (*DETERMINISTIC, *NOISY, *GAMES):
+        for way in ("single", "mirrored") if name in DETERMINISTIC else ("mirrored",):
+            out[f"{name}-{way}-losses"], out[f"{name}-{way}"] = fitted(name, make_strategy(way))
+    np.savez(folder / "fits.npz", **out)
+
+
 def job_replicas(folder):
-    cpu = tf.config.list_physical_devices("CPU")[0]
-    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     out = {}
 
     def compare(name, game, **options):
         for way in ("single", "mirrored"):
             model = trained(game, folder / f"{name}-{way}", make_strategy(way), **options)
-            out[f"{name}-{way}"] = np.concatenate([np.ravel(w) for w in model.get_weights()])
+            out[f"{name}-{way}"] = weights(model)
 
     games = {"non_saturating": {}, "wasserstein_gp": {}, "wasserstein": {"normalization": "spectral"}}
     for objective, arguments in games.items():
@@ -137,4 +166,7 @@ def job_replicas(folder):
 
 
 if __name__ == "__main__":
+    cpu = tf.config.list_physical_devices("CPU")[0]
+    tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
     job_replicas(Path(sys.argv[1]))
+    job_fits(Path(sys.argv[1]))

@@ -9,7 +9,7 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from adversarial_toys import point_game, sgd, values
+from adversarial_toys import DETERMINISTIC, GAMES, NOISY, point_game, sgd, values
 
 from keras_dl.errors import UserError
 from keras_dl.generative.adversarial import Adversarial
@@ -228,3 +228,13 @@ def test_two_replicas_train_as_one(tmp_path):
             one, two = out[f"{game}-single"], out[f"{game}-mirrored"]
             # CycleGAN's numbers reach 200, of which float32 keeps seven digits through each of ten steps.
             np.testing.assert_allclose(two, one, atol=1e-4, rtol=5e-6, err_msg=game)
+    with np.load(tmp_path / "fits.npz") as out:
+        for name in (*DETERMINISTIC, *NOISY, *GAMES):
+            losses, moved = out[f"{name}-mirrored-losses"], out[f"{name}-mirrored"]
+            assert losses.size, name
+            assert np.isfinite(losses).all(), name
+            assert np.isfinite(moved).all(), name
+            assert (moved != 0).mean() > 0.25, name  # masks take part of a kernel
+        for name in DETERMINISTIC:
+            one, two = out[f"{name}-single"], out[f"{name}-mirrored"]
+            np.testing.assert_allclose(two, one, rtol=1e-3, atol=1e-8, err_msg=name)
