@@ -195,6 +195,28 @@ def test_yolo_v4_by_a_plain_loop():
     np.testing.assert_allclose(loss_of(model, truth(*ROWS, PADDING), outputs), [expected], rtol=1e-5)
 
 
+def test_yolo_v5_by_a_plain_loop():
+    """One anchor on four cells. The box's midpoint is three quarters across the first, so the second answers too."""
+    model = head_alone(YoloV5, [(2, 2, 7)], 64, num_classes=2, anchors=(((32, 32),),), strides=(32,))
+    outputs = np.random.default_rng(0).normal(0, 0.5, (1, 2, 2, 7)).astype("float32")
+    box, number = [8, 0, 40, 32], 1
+    fits, objectness, classes = [], [], []
+    for row, column in np.ndindex(2, 2):
+        t = outputs[0, row, column]
+        centre = (2 * sigmoid(t[:2]) - 0.5 + [column, row]) * 32
+        half = (2 * sigmoid(t[2:4])) ** 2 * 32 / 2
+        target = 0.0
+        if row == 0:
+            fits.append(plain_ciou([*(centre - half), *(centre + half)], box))
+            target = max(fits[-1], 0.0)
+            classes.append(entropies(t, number) / 2)
+        objectness.append(-target * np.log(sigmoid(t[4])) - (1 - target) * np.log(sigmoid(-t[4])))
+    assert max(fits) > 0  # so that the objectness has a target other than 0
+    weight = 4 * (64 / 640) ** 2  # of the finest grid, and of a picture of 64 pixels where 640 is usual
+    expected = 0.05 * (1 - np.mean(fits)) + weight * np.mean(objectness) + 2 * 2 / 80 * np.mean(classes)
+    np.testing.assert_allclose(loss_of(model, truth((box, number, False), PADDING), outputs), [expected], rtol=1e-5)
+
+
 def test_sliding_windows_by_hand():
     """Four windows of 32 pixels, 16 apart: the first on the object; the last, later, on one that is ignored."""
     model = head_alone(SlidingWindows, [(2, 2, 7)], 48, num_classes=2, window=32, stride=16)

@@ -109,27 +109,32 @@ def test_bad_arguments_are_refused(name, arguments, message):
     keras.utils.clear_session()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "shapes"),
+    ("name", "side", "shapes"),
     [
-        ("yolo_v1", [(7, 7, 30)]),
-        ("fast_yolo_v1", [(7, 7, 30)]),
-        ("yolo_v2", [(13, 13, 425)]),
-        ("yolo_v3", [(52, 52, 255), (26, 26, 255), (13, 13, 255)]),
-        ("yolo_v3_tiny", [(26, 26, 255), (13, 13, 255)]),
-        ("yolo_v4", [(76, 76, 255), (38, 38, 255), (19, 19, 255)]),
-        ("yolo_v5n", [(80, 80, 255), (40, 40, 255), (20, 20, 255)]),
-        ("yolo_v5s", [(80, 80, 255), (40, 40, 255), (20, 20, 255)]),
-        ("ssd300", [(8732, 25)]),
-        ("overfeat_detector", [(None, None, 25)]),
-        ("single_object_localizer", [(25,)]),
+        ("yolo_v1", 448, [(7, 7, 30)]),
+        ("fast_yolo_v1", 448, [(7, 7, 30)]),
+        ("yolo_v2", 416, [(13, 13, 425)]),
+        ("yolo_v3", 416, [(52, 52, 255), (26, 26, 255), (13, 13, 255)]),
+        ("yolo_v3_tiny", 416, [(26, 26, 255), (13, 13, 255)]),
+        ("yolo_v4", 608, [(76, 76, 255), (38, 38, 255), (19, 19, 255)]),
+        ("yolo_v5n", 640, [(80, 80, 255), (40, 40, 255), (20, 20, 255)]),
+        ("yolo_v5s", 640, [(80, 80, 255), (40, 40, 255), (20, 20, 255)]),
+        ("ssd300", 300, [(8732, 25)]),
+        ("overfeat_detector", 231, [(1, 1, 25)]),
+        ("single_object_localizer", 64, [(25,)]),
     ],
 )
-def test_heads_have_the_papers_shapes(name, shapes):
-    with keras.StatelessScope(initialize_variables=False):
-        model = create_model(name)
+def test_picture_of_the_papers_size_gives_the_papers_outputs(name, side, shapes):
+    model = create_model(name)
+    assert model.input.shape[1:] in {(side, side, 3), (None, None, 3)}
+    outputs = model(np.full((1, side, side, 3), 127.0, "float32"))
+    decoded = model.decode(outputs)
     keras.utils.clear_session()
-    assert [tuple(output.shape[1:]) for output in keras.tree.flatten(model.output)] == shapes
+    outputs = keras.tree.flatten(outputs)
+    assert [tuple(output.shape[1:]) for output in outputs] == shapes
+    assert all(np.isfinite(array).all() for array in (*outputs, *decoded))
 
 
 def test_ssd_has_8732_default_boxes():
