@@ -87,7 +87,7 @@ class Train(cli.TrainingOptions):
     batch_tokens: int | None = None
     """Tokens of a side in a batch, over all replicas. By default 1,500 for the built-in sample, otherwise 2,500."""
     epochs: int | None = None
-    """Passes over the training pairs. By default 10 for the built-in sample, otherwise 20."""
+    """Passes over the training pairs. By default 8 for the built-in sample, otherwise 15."""
     optimizer: Literal["sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw", "swats"] = "adam"
     """How the weights follow the gradients."""
     learning_rate: float = 2e-3
@@ -268,7 +268,7 @@ def settle(options: Train, pairs: Pairs) -> Train:
         "dropout": dropout,
         "vocabulary": 300 if sample else 6000,
         "batch_tokens": 1500 if sample else 2500,
-        "epochs": 10 if sample else 20,
+        "epochs": 8 if sample else 15,
     }
     decided: dict[str, Any] = {name: value for name, value in defaults.items() if getattr(options, name) is None}
     if options.joint == "auto":
@@ -420,7 +420,8 @@ def train(options: Train) -> None:
     metrics = {}
     for name in [name for name in parts if name != "train"]:
         print(f"{name}, {len(parts[name]):,} pairs:")
-        metrics[name] = evaluate_and_draw(translator, parts[name], search_of(options, options), folder, name)
+        search = search_of(options, options)
+        metrics[name] = evaluate_and_draw(translator, parts[name], search, folder, folder / "plots", f"{name}_")
         run.write_json(folder / "metrics.json", metrics)
     print(f"run: {folder}\npictures: {folder / 'plots'}")
     if options.export:
@@ -483,7 +484,9 @@ def fit_translator(
         if options.average:
             arguments |= {"use_ema": True, "ema_momentum": 1 - 2 / max(steps, 4)}
         model.compile(
-            training.make_optimizer(options.optimizer, rate, **arguments), SmoothedCrossEntropy(options.label_smoothing)
+            training.make_optimizer(options.optimizer, rate, **arguments),
+            SmoothedCrossEntropy(options.label_smoothing),
+            jit_compile=False,  # on a GPU XLA would compile the step anew for each shape of a batch
         )
         if options.scheduled_sampling:
             total = steps * options.epochs
@@ -547,8 +550,19 @@ def scores(translations: Sequence[str], pairs: Pairs) -> dict[str, float]:
     }
 
 
-def evaluate_and_draw(translator: Translator, pairs: Pairs, search: Any, folder: Path, split: str) -> dict[str, float]:
-    """Prints BLEU of greedy and beam search and ten translations; writes the pictures of a split."""
+def evaluate_and_draw(
+    translator: Translator, pairs: Pairs, search: Any, folder: Path, pictures: Path, prefix: str = ""
+) -> dict[str, float]:
+    """Prints BLEU of greedy and beam search of a run's model and ten translations.
+
+    Args:
+        translator: of the run.
+        pairs: to measure it on.
+        search: how to search.
+        folder: the run folder.
+        pictures: the folder that the pictures are written into.
+        prefix: of their names, but for the training curves.
+    """
     import time
 
     import numpy as np
@@ -571,7 +585,6 @@ def evaluate_and_draw(translator: Translator, pairs: Pairs, search: Any, folder:
             f"  {name:<8} {measure} {found['bleu']:.2f}  chrF {found['chrf']:.2f}"
             f"  exact match {found['exact_match']:.1%}  ({len(pairs) / seconds:.0f} sentences a second)"
         )
-    pictures = folder / "plots"
     shown = np.random.default_rng(0).permutation(len(pairs))[:SHOWN]
     maps = []
     for i in shown:
@@ -581,9 +594,9 @@ def evaluate_and_draw(translator: Translator, pairs: Pairs, search: Any, folder:
         )
         if translator.model.name != "seq2seq":
             maps.append(AttentionMap(*translator.attention(pairs.sources[i], texts[i])))
-    plots.attention_maps(maps, path=pictures / f"{split}_attention.png")
-    plots.attention_html(maps, pictures / f"{split}_attention.html")
-    draw_lengths(pairs, texts, pictures / f"{split}_length.png")
+    plots.attention_maps(maps, path=pictures / f"{prefix}attention.png")
+    plots.attention_html(maps, pictures / f"{prefix}attention.html")
+    draw_lengths(pairs, texts, pictures / f"{prefix}length.png")
     if (folder / "history.csv").exists():
         plots.training_curves(folder / "history.csv", path=pictures / "training_curves.png")
     return metrics
@@ -620,18 +633,21 @@ def evaluate(options: Evaluate) -> None:
     if options.source is not None:
         pairs = read_parallel(options.source, options.target, keep_outliers=True)
         say(pairs, load_traits(folder).get("scripts"))
-        parts = {options.source.stem: pairs}
+        parts = {f"data {options.source}": pairs}
+        pictures = run.pictures_folder(folder, str(options.source))
     else:
         parts = split_pairs(trained, read_pairs(trained))
         run.check_fingerprint(folder, rows_of(parts), "the data")
         parts.pop("train")
+        pictures = folder / "plots"
     translator = load_translator(folder)
     metrics = run.read_metrics(folder)
     for name, pairs in parts.items():
         print(f"{name}, {len(pairs):,} pairs:")
-        metrics[name] = evaluate_and_draw(translator, pairs, search, folder, name)
+        prefix = f"{name}_" if options.source is None else ""
+        metrics[name] = evaluate_and_draw(translator, pairs, search, folder, pictures, prefix)
     run.write_json(folder / "metrics.json", metrics)
-    print(f"pictures: {folder / 'plots'}")
+    print(f"pictures: {pictures}")
 
 
 # Predict

@@ -135,11 +135,21 @@ def test_export_in_a_process_without_keras_gives_what_predict_gives(home, capsys
 
 
 def test_evaluate_on_other_files(home, capsys):
-    write_pairs(home, "other", 30, seed=7)
-    assert app("evaluate", "--source", "other.en", "--target", "other.de", "--beam", "2") == 0
-    assert "beam 2" in capsys.readouterr().out
-    metrics = json.loads((newest(home) / "metrics.json").read_text())
-    assert set(metrics) == {"validation", "other"} and metrics["other"]["bleu"] > 50
+    """Their name is that of the run's own part, whose figures and pictures stay."""
+    write_pairs(home, "validation", 30, seed=7)
+    folder = newest(home)
+    before = json.loads((folder / "metrics.json").read_text())
+    pictures = {path: path.read_bytes() for path in (folder / "plots").iterdir()}
+    assert app("evaluate", "--source", "validation.en", "--target", "validation.de", "--beam", "2") == 0
+    out = capsys.readouterr().out
+    assert "beam 2" in out
+    metrics = json.loads((folder / "metrics.json").read_text())
+    assert metrics.pop("data validation.en")["bleu"] > 50 and metrics == before
+    assert {path: path.read_bytes() for path in pictures} == pictures
+    (drawn,) = (folder / "plots" / "evaluate").iterdir()
+    assert f"pictures: {drawn}" in out
+    names = {path.name for path in drawn.iterdir()}
+    assert names == {"attention.png", "attention.html", "length.png", "training_curves.png"}
 
 
 def test_subwords_recurrent_and_tsv(tmp_path, monkeypatch, capsys):
@@ -220,6 +230,22 @@ def test_swapped_validation_files_are_noticed(tmp_path, monkeypatch, capsys, unm
     files = ("--source", source, "--target", target, "--validation", target, source)
     assert app("train", *files, *QUICK) == 0
     assert "were the files swapped?" in capsys.readouterr().out
+
+
+def test_shapes_of_batches_are_not_compiled_one_by_one(tmp_path, monkeypatch):
+    """As Keras would where there is a GPU."""
+    devices = [types.SimpleNamespace(device_type=kind, name=kind) for kind in ("CPU", "GPU")]
+    monkeypatch.setattr(
+        tf.config, "list_physical_devices", lambda kind=None: [d for d in devices if kind in (None, d.device_type)]
+    )
+    monkeypatch.setattr("keras_dl.training.fit", lambda build, *_, **__: build())
+    pairs = Pairs(("one", "two"), ("eins", "zwei"), "x")
+    options = translation.settle(
+        Train(source="x", target="y", unit="characters", width=8, blocks=1, heads=1, joint="yes"), pairs
+    )
+    pieces = translation.learn_vocabularies(options, pairs)
+    encoded = dict.fromkeys(("train", "validation"), translation.encode(pairs, *pieces, 20))
+    assert not translation.fit_translator(options, encoded, pairs, *pieces, tmp_path).jit_compile
 
 
 def settled(**options):
@@ -340,7 +366,7 @@ def test_blocks_are_printed_as_they_are_done_and_kept(parrot, monkeypatch, capsy
 
 def test_score_names_its_tokeniser(tmp_path, capsys):
     pairs = Pairs(("我们", "苹果"), ("我们。", "苹果"), "x")
-    translation.evaluate_and_draw(Parrot(), pairs, Search(2), tmp_path, "test")
+    translation.evaluate_and_draw(Parrot(), pairs, Search(2), tmp_path, tmp_path)
     assert capsys.readouterr().out.count("BLEU (tokeniser zh) ") == 2
 
 
