@@ -57,6 +57,7 @@ class BoxSet:
         skipped: name and reason of every picture, annotation and box that was left out.
         clipped: how many boxes reached outside their picture, and were cut off at its edge.
         declared: the parts that the data declares, which may all the same be empty, and the file or folder that does.
+        notes: lines for the user about how it was read.
     """
 
     images: tuple[str, ...] | tuple[bytes, ...]
@@ -71,6 +72,7 @@ class BoxSet:
     skipped: tuple[tuple[str, str], ...] = ()
     clipped: int = 0
     declared: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         return len(self.images)

@@ -40,19 +40,22 @@ def find_coco(root: Path, others: bool = False) -> dict[Path, dict[str, Any]]:
             anything else.
     """
     found, damaged = {}, []
-    for file in find_files(root, "*.json") if root.is_dir() else [root]:
+    for file in find_files(root, "*.json", links=True) if root.is_dir() else [root]:
         try:
             content = json.loads(file.read_text(encoding="utf-8-sig"))
         except (json.JSONDecodeError, UnicodeDecodeError) as error:
             damaged.append(f"{file} is no whole JSON ({error}): restore it, or remove it")
-            others = others and "coco" not in file.name and not file.name.startswith("instances")
+            others = others and "coco" not in file.name.lower() and not _has_instances(file)
             continue
         if isinstance(content, dict) and {"images", "annotations", "categories"} <= content.keys():
             found[file] = content
     if damaged and (found or not others):
         raise UserError(damaged[0])
-    instances = {file: content for file, content in found.items() if file.name.startswith("instances")}
-    return instances or found
+    return {file: content for file, content in found.items() if _has_instances(file)} or found
+
+
+def _has_instances(file: Path) -> bool:
+    return file.name.lower().startswith("instances")
 
 
 def read_coco(
@@ -60,8 +63,9 @@ def read_coco(
 ) -> tuple[list[Annotation], list[str], list[tuple[str, str]], dict[str, Path]]:
     """Annotations of a folder, the names of the classes, name and reason of what was skipped, and the parts declared.
 
-    A picture that a file lists without boxes is background. The parts are those that files or folders are named
-    after, where there are several files; they are given with what declares them.
+    A picture that a file lists without boxes is background. The parts are those that files or their folders are
+    named after, where there are several files, otherwise those that the folders of the pictures are, if one is to train
+    on; they are given with what declares them.
 
     Args:
         root: the folder that holds the pictures.
@@ -112,6 +116,9 @@ def read_coco(
         except (KeyError, TypeError, AttributeError) as error:
             raise UserError(f"{file} is not as COCO prescribes ({type(error).__name__}: {error})") from None
     annotations, lost = _one_each(entries)
+    if not any(annotation.part for annotation in annotations):
+        annotations, of_folders = _parts_of_folders(annotations, root)
+        declared = of_folders | declared
     named = {entry.picture for entry in entries}
     skipped += lost + [(str(picture), "not listed in the JSON") for picture in pictures.files if picture not in named]
     return annotations, list(names), skipped, declared
@@ -143,6 +150,18 @@ def _one_each(entries: list[_Entry]) -> tuple[list[Annotation], list[tuple[str, 
         lost += [(f"{entry.file} image {entry.name}", also) for entry in readable if entry not in same]
         annotations.append(_merged([entry.annotation for entry in same]))
     return annotations, lost
+
+
+def _parts_of_folders(annotations: list[Annotation], root: Path) -> tuple[list[Annotation], dict[str, Path]]:
+    """The annotations with the parts that the folders of their pictures tell, and these folders. Nothing is changed
+    if none is to train on: `val2017` alone is a small COCO, to be divided.
+    """
+    places = [Path(annotation.picture) for annotation in annotations]
+    parts = [part_of_path(place, root) for place in places]
+    if "train" not in parts:
+        return annotations, {}
+    told = [dataclasses.replace(one, part=part) for one, part in zip(annotations, parts, strict=True)]
+    return told, declared_parts(root, places)
 
 
 def _ends_with(picture: Path, name: str) -> bool:

@@ -24,27 +24,50 @@ SUFFIXES = frozenset(
 _NO_PICTURES = frozenset((".txt", ".csv", ".json", ".xml", ".md", ".db", ".ini"))
 
 
-def find_pictures(folder: Path) -> list[Path]:
+def find_pictures(folder: Path, links: bool = False) -> list[Path]:
     """Picture files in a folder and below, by suffix, sorted; hidden files and folders are left out."""
-    return _pictures(find_files(folder))
+    return _pictures(find_files(folder, links=links))
 
 
-def find_files(folder: Path, pattern: str = "*") -> list[Path]:
+def find_files(folder: Path, pattern: str = "*", links: bool = False) -> list[Path]:
     """Files of that pattern in a folder and below, sorted; hidden files and folders are left out, and run folders.
+
+    Args:
+        folder: where to look.
+        pattern: of the name, in small letters; capital ones fit too.
+        links: whether links to folders are followed. What several lead to is found once, where it lies if that is
+            below.
 
     Raises:
         UserError: for a name that is not UTF-8.
     """
-    found = []
-    for name, below, files in os.walk(folder):
-        place = Path(name)
-        # The pictures of a run below are none of the user's: `--data .` would learn from them.
-        below[:] = [each for each in below if not each.startswith(".") and not is_run(place / each)]
-        found += [place / file for file in files if not file.startswith(".") and fnmatch.fnmatchcase(file, pattern)]
+    found: list[Path] = []
+    starts, seen = [folder], set()
+    for start in starts:  # grows: links come after what lies below itself
+        for name, below, files in os.walk(start):
+            place, real = Path(name), os.path.realpath(name)
+            if real in seen:
+                below.clear()
+                continue
+            seen.add(real)
+            # The pictures of a run below are none of the user's: `--data .` would learn from them.
+            below[:] = [each for each in below if not each.startswith(".") and not is_run(place / each)]
+            found += [
+                place / file
+                for file in files
+                if not file.startswith(".") and fnmatch.fnmatchcase(file.lower(), pattern)
+            ]
+            if links:
+                starts += [link for link in (place / each for each in below) if _leads_elsewhere(link, folder)]
     found.sort()
     for path in found:
         check_name(path)
     return found
+
+
+def _leads_elsewhere(path: Path, folder: Path) -> bool:
+    """Whether it is a link, and not to a folder around the one that is read: what lies there is other data."""
+    return path.is_symlink() and not Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(path))
 
 
 def check_name(path: Path | str) -> None:

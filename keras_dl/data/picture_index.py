@@ -19,7 +19,7 @@ class PictureIndex:
 
     def __init__(self, root: Path) -> None:
         self.root = root
-        self.files = find_pictures(root)
+        self.files = find_pictures(root, links=True)
         self._by_name: defaultdict[str, list[Path]] = defaultdict(list)
         for file in self.files:
             self._by_name[_composed(file.name)].append(file)

@@ -2,8 +2,11 @@
 
 import sys
 import time
+from collections.abc import Iterator, Sequence
+from typing import TypeVar
 
 PATIENCE = 2.0
+T = TypeVar("T")
 
 
 class Progress:
@@ -34,3 +37,11 @@ class Progress:
     def _show(self) -> None:
         self._shown, self._next = True, time.monotonic() + 0.5
         print(f"\r{self._what}: {self._done:,} of {self._total:,}", end="", file=sys.stderr, flush=True)
+
+
+def counted(what: str, items: Sequence[T]) -> Iterator[T]:
+    """The items one by one, with a `Progress`."""
+    with Progress(what, len(items)) as progress:
+        for item in items:
+            yield item
+            progress.advance()

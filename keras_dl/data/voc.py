@@ -2,7 +2,8 @@
 
 import dataclasses
 import math
-from collections.abc import Container, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path, PurePath
 from xml.etree import ElementTree
 
@@ -12,6 +13,7 @@ from keras_dl.data.box_set import Annotation
 from keras_dl.data.folder import SUFFIXES, find_files
 from keras_dl.data.parts import read_list
 from keras_dl.data.picture_index import PictureIndex, declared_parts, lost_claims, part_of_path
+from keras_dl.data.progress import counted
 
 _LISTS = {"trainval": "train", "train": "train", "val": "validation", "test": "test"}  # a later one counts
 
@@ -21,7 +23,8 @@ def find_voc(root: Path) -> list[Path]:
 
     Damaged ones are among them if there are whole ones: other programs' files must not make other data Pascal VOC.
     """
-    kinds = {file: _kind(file) for file in find_files(root, "*.xml")}
+    files = find_files(root, "*.xml", links=True)
+    kinds = {file: _kind(file) for file in counted("looking at XML files", files)}
     return (
         [file for file, kind in kinds.items() if kind in ("annotation", "")] if "annotation" in kinds.values() else []
     )
@@ -41,8 +44,9 @@ def read_voc(root: Path, files: Sequence[Path]) -> tuple[list[Annotation], list[
 
     A picture is the one called as its XML file, or as the XML's `filename` says. An XML file without objects is a
     picture of background; a picture without an XML file is left out. The parts are those of
-    `ImageSets/Main/train.txt`, `val.txt` and `test.txt`, or those that folders are named after; they are given with
-    the list or folder that declares them.
+    `ImageSets/Main/train.txt`, `val.txt` and `test.txt`, which name the XML files in the folder that `ImageSets` lies
+    in, or else elsewhere; or those that folders are named after. They are given with the list or folder that declares
+    them.
 
     VOC counts pixels from 1, and a box includes its last ones: 1 is subtracted from `xmin` and `ymin`. Many tools
     count from 0 and exclude the last ones; coordinates stay as they are where any in the folder is below 1.
@@ -55,10 +59,10 @@ def read_voc(root: Path, files: Sequence[Path]) -> tuple[list[Annotation], list[
         UserError: for a list in `ImageSets/Main` that names nothing or isn't UTF-8 text.
     """
     pictures = PictureIndex(root)
-    listed, declared, skipped = _read_lists(root, {file.stem for file in files})
+    listed, declared, skipped = _read_lists(root, files)
     claims: list[tuple[Path, Path]] = []
     read: dict[Path, Annotation] = {}
-    for file in files:
+    for file in counted("reading annotations", files):
         picture = pictures.find(file.stem, file)
         try:
             tree = ElementTree.parse(file).getroot()
@@ -69,7 +73,7 @@ def read_voc(root: Path, files: Sequence[Path]) -> tuple[list[Annotation], list[
             if isinstance(picture, str):
                 skipped.append((str(file), picture))
                 continue
-            part = listed.get(file.stem, "") if declared else part_of_path(file, root) or part_of_path(picture, root)
+            part = listed.get(file, "") if declared else part_of_path(file, root) or part_of_path(picture, root)
             read[file] = _annotation(tree, picture, file, part)
         except (ElementTree.ParseError, LookupError) as error:  # the latter for an unknown encoding
             skipped.append((str(file), f"no whole XML ({error})"))
@@ -82,9 +86,7 @@ def read_voc(root: Path, files: Sequence[Path]) -> tuple[list[Annotation], list[
     used = {picture for _, picture in claims}
     skipped += [(str(file), "no XML file of that name: give it one, without objects if it is background")
                 for file in pictures.files if file not in used]  # fmt: skip
-    kept = [
-        annotation for file, annotation in read.items() if file not in lost and (not declared or file.stem in listed)
-    ]
+    kept = [annotation for file, annotation in read.items() if file not in lost and (not declared or file in listed)]
     if min((annotation.boxes.min() for annotation in read.values() if len(annotation.boxes)), default=0) >= 1:
         kept = [dataclasses.replace(annotation, boxes=annotation.boxes - [1, 1, 0, 0]) for annotation in kept]
     return kept, skipped, declared or declared_parts(root, files, pictures.files)
@@ -94,7 +96,7 @@ def _annotation(tree: ElementTree.Element, picture: Path, file: Path, part: str)
     """Raises ValueError, with the reason, if the file lacks something."""
     boxes, labels, ignore = [], [], []
     for number, found in enumerate(tree.iter("object"), 1):
-        name = (found.findtext("name") or "").strip()
+        name = " ".join((found.findtext("name") or "").split())
         if not name:
             raise ValueError(f"object {number} has no name")
         box = found.find("bndbox")
@@ -102,7 +104,7 @@ def _annotation(tree: ElementTree.Element, picture: Path, file: Path, part: str)
             raise ValueError(f"object {number} ({name}) has no bndbox")
         boxes.append([_number(box, corner, number) for corner in ("xmin", "ymin", "xmax", "ymax")])
         labels.append(name)
-        ignore.append((found.findtext("difficult") or "").strip() == "1")
+        ignore.append((found.findtext("difficult") or "").strip().lower() in ("1", "true"))
     size = tree.find("size")
     pixels = None
     if size is not None and (size.findtext("width") or "").strip() and (size.findtext("height") or "").strip():
@@ -130,25 +132,38 @@ def _number(element: ElementTree.Element, tag: str, number: int) -> float:
     return value
 
 
-def _read_lists(root: Path, stems: Container[str]) -> tuple[dict[str, str], dict[str, Path], list[tuple[str, str]]]:
-    """From stems of XML files to parts, and from parts to their lists in `ImageSets/Main`; and what has no XML file.
+def _read_lists(root: Path, files: Sequence[Path]) -> tuple[dict[Path, str], dict[str, Path], list[tuple[str, str]]]:
+    """From XML files to parts, and from parts to their lists in `ImageSets/Main`; and what has no XML file.
 
     Raises:
         UserError: for a list that names nothing or isn't UTF-8 text.
     """
-    listed: dict[str, str] = {}
+    texts = find_files(root, "*.txt", links=True)
+    lists = [file for file in texts if file.parent.parts[-2:] == ("ImageSets", "Main")]
+    everywhere = _by_stem(files)
+    # Several sets below one folder may number their pictures alike.
+    around = {file.parents[2] for file in lists}
+    nearer = {base: _by_stem(file for file in files if file.is_relative_to(base)) for base in around}
+    listed: dict[Path, str] = {}
     declared: dict[str, Path] = {}
     skipped = []
     for name, part in _LISTS.items():
-        for file in sorted(root.rglob(f"ImageSets/Main/{name}.txt")):
+        for file in (file for file in lists if file.name.lower() == f"{name}.txt"):
             declared[part] = file
             for line in read_list(file):
-                stem = next((stem for stem in _stems(line) if stem in stems), None)
-                if stem is None:
+                stems = [nearer[file.parents[2]], everywhere]
+                found = next((known[stem] for known in stems for stem in _stems(line) if stem in known), [])
+                listed |= dict.fromkeys(found, part)
+                if not found:
                     skipped.append((f"{file} entry {line}", "no XML file of that name"))
-                else:
-                    listed[stem] = part
     return listed, declared, skipped
+
+
+def _by_stem(files: Iterable[Path]) -> dict[str, list[Path]]:
+    found = defaultdict(list)
+    for file in files:
+        found[file.stem].append(file)
+    return found
 
 
 def _stems(line: str) -> Iterator[str]:

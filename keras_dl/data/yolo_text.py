@@ -10,11 +10,12 @@ import numpy as np
 from keras_dl.data.box_set import Annotation
 from keras_dl.data.folder import find_files
 from keras_dl.data.picture_index import PictureIndex, declared_parts, lost_claims, part_of_path
+from keras_dl.data.progress import counted
 from keras_dl.data.yolo_yaml import YAML_FILES, read_parts, yaml_names
 from keras_dl.errors import UserError
 
 _NAME_FILES = (*YAML_FILES, "classes.txt", "obj.names", "labels.txt", "*.yaml", "*.names")
-_LARGEST = 1.05  # a fraction that rounding or a careless tool may give
+LARGEST_FRACTION = 1.05  # a fraction that rounding or a careless tool may give
 
 
 def find_yolo(root: Path) -> list[Path]:
@@ -22,39 +23,53 @@ def find_yolo(root: Path) -> list[Path]:
     stems = {picture.stem for picture in PictureIndex(root).files}
     return [
         file
-        for file in find_files(root, "*.txt")
-        if (file.stem in stems or "labels" in file.relative_to(root).parts[:-1]) and file.name not in _NAME_FILES
+        for file in find_files(root, "*.txt", links=True)
+        if (file.stem in stems or "labels" in file.relative_to(root).parts[:-1])
+        and file.name.lower() not in _NAME_FILES
     ]
+
+
+def has_boxes(file: Path) -> bool:
+    """Whether a text file begins as one of YOLO's does, and not as a caption, say."""
+    with file.open(encoding="utf-8-sig", errors="replace") as lines:
+        words = next(filter(None, map(str.split, lines)), [])
+    try:
+        return len([float(word) for word in words]) >= 5
+    except ValueError:
+        return False
 
 
 def read_yolo(
     root: Path, files: Sequence[Path], class_names: Sequence[str] | None
-) -> tuple[list[Annotation], list[str] | None, list[tuple[str, str]], dict[str, Path]]:
-    """Annotations of a folder, the names of the classes, name and reason of what was skipped, and the parts declared.
+) -> tuple[list[Annotation], list[str], list[tuple[str, str]], dict[str, Path], str]:
+    """Annotations of a folder, the names of the classes, name and reason of what was skipped, the parts declared, and
+    where the names are from.
 
     The names are those of `data.yaml`, `classes.txt`, `obj.names` or the like, or else the numbers. A picture without
     a text file is background, as is one whose file is empty. The parts are those of the `train`, `val` and `test` of
-    `data.yaml` where it has more than `train`, and pictures that it doesn't name are left out; otherwise those that
-    folders are named after. They are given with the folder or the list that declares them.
+    `data.yaml` where it has more than `train`, or of Darknet's lists of pictures, and pictures that these don't name
+    are left out; otherwise those that folders are named after. They are given with the folder or the list that declares
+    them.
 
     Args:
         root: the folder.
         files: what `find_yolo` gave.
-        class_names: the user's own, or None.
+        class_names: the user's own, or None. Where the data names no others than these, its numbers are of its own
+            names; otherwise they are of the user's.
 
     Raises:
         UserError: for a class that the names don't reach to, a file of names that can't be read, or a part of
             `data.yaml` that isn't there.
     """
     pictures = PictureIndex(root)
-    where, names = ("the names given", list(class_names)) if class_names is not None else _read_names(root)
+    where, names, note = _choose_names(root, class_names)
     of_folders = declared_parts(root, files, pictures.files)
     listed, declared, skipped = read_parts(root, pictures, of_folders)
     claims: list[tuple[Path, Path]] = []
     read: dict[Path, Annotation] = {}
     numbers: set[int] = set()
     labelled: set[Path] = set()
-    for file in files:
+    for file in counted("reading annotations", files):
         picture = pictures.find(file.stem, file)
         labelled.update(pictures.candidates(file.stem, file))
         if isinstance(picture, str):
@@ -90,7 +105,8 @@ def read_yolo(
             for annotation in annotations
             if (picture := Path(annotation.picture)) in listed
         ]
-    return annotations, names or [str(number) for number in sorted(numbers)], skipped, declared or of_folders
+    names = names or [str(number) for number in sorted(numbers)]
+    return annotations, names, skipped, declared or of_folders, note
 
 
 def _read_file(file: Path) -> tuple[list[int], np.ndarray]:
@@ -112,7 +128,7 @@ def _read_file(file: Path) -> tuple[list[int], np.ndarray]:
             raise ValueError(f"line {line} has {len(values)} numbers; a class, x, y, width and height are due")
         if values[0] < 0 or values[0] != int(values[0]):
             raise ValueError(f"line {line} has the class {words[0]}; classes count from 0")
-        if max(values[1:]) > _LARGEST:
+        if max(values[1:]) > LARGEST_FRACTION:
             raise ValueError(f"line {line} has {max(values[1:]):g} where a fraction of the picture is due, not pixels")
         classes.append(int(values[0]))
         if len(values) == 5:
@@ -123,14 +139,32 @@ def _read_file(file: Path) -> tuple[list[int], np.ndarray]:
     return classes, np.array(boxes, "float64").reshape(-1, 4)
 
 
+def _choose_names(root: Path, given: Sequence[str] | None) -> tuple[str, list[str] | None, str]:
+    """Where the names of the numbers are from, the names, and a line for the user about that."""
+    where, own = _read_names(root)
+    if given is None:
+        return where, own, f"{where} names the classes" if own else ""
+    if own is None or own == list(given[: len(own)]):
+        return "the names given", list(given), ""
+    if set(own) <= set(given):
+        return where, own, f"{where} names the classes; their order is that of the names given"
+    return "the names given", list(given), f"the names given replace those of {where}, number by number"
+
+
 def _read_names(root: Path) -> tuple[str, list[str] | None]:
     """The file that names the classes, and the names; None if there is no such file."""
     for pattern in _NAME_FILES:
-        for file in sorted(root.rglob(pattern)):
-            names = yaml_names(file) if file.suffix in (".yaml", ".yml") else read_class_names(file)
+        for file in find_files(root, pattern, links=True):
+            if file.name.lower() == "labels.txt" and _is_exported(file):
+                continue
+            names = yaml_names(file) if file.suffix.lower() in (".yaml", ".yml") else read_class_names(file)
             if names:
                 return str(file), names
     return "", None
+
+
+def _is_exported(file: Path) -> bool:
+    return any((folder / "saved_model.pb").exists() for folder in (file.parent, file.parent.parent))
 
 
 def read_class_names(file: Path) -> list[str]:

@@ -1,4 +1,5 @@
-"""The `data.yaml` beside YOLO text: names of classes, and which pictures are to train, to validate and to test with."""
+"""What lies beside YOLO text: `data.yaml` with the names of classes, and there or in lists which pictures are to train,
+to validate and to test with."""
 
 import contextlib
 import os
@@ -6,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
-from keras_dl.data.folder import find_files
+from keras_dl.data.folder import SUFFIXES, find_files
 from keras_dl.data.parts import part_of, read_list
 from keras_dl.data.picture_index import PictureIndex
 from keras_dl.errors import UserError
@@ -40,8 +41,8 @@ def yaml_names(file: Path) -> list[str] | None:
 def read_parts(
     root: Path, pictures: PictureIndex, of_folders: Mapping[str, Path]
 ) -> tuple[dict[Path, str], dict[str, Path], list[tuple[str, str]]]:
-    """From pictures to their parts, and from parts to what declares them, in files like `data.yaml`; and what was
-    skipped there.
+    """From pictures to their parts, and from parts to what declares them, in files like `data.yaml`, or else in
+    Darknet's lists (`train.txt`, `valid.txt`); and what was skipped there.
 
     Args:
         root: the folder.
@@ -65,6 +66,10 @@ def read_parts(
                 else:
                     declared.setdefault(part, place)
                     named[part] |= set(_named_pictures(place, pictures, skipped))
+    if not declared and not missing:
+        for part, place in _lists(root):
+            declared.setdefault(part, place)
+            named[part] |= set(_named_pictures(place, pictures, skipped))
     skipped += missing.values()
     missing.pop("test", None)  # Roboflow names one even where there is none
     if missing:
@@ -83,10 +88,21 @@ def read_parts(
     return listed, {part: place for part, place in declared.items() if part in used or not named[part]}, skipped
 
 
+def _lists(root: Path) -> Iterator[tuple[str, Path]]:
+    """Part and file of the lists of pictures that are called as a part is."""
+    for file in find_files(root, "*.txt", links=True):
+        if part := part_of(file.stem):
+            with file.open(encoding="utf-8-sig", errors="replace") as lines:
+                first = next(filter(None, map(str.strip, lines)), "")
+            # A picture may be called so, too, and have its boxes in this file.
+            if PurePath(first).suffix.lower() in SUFFIXES:
+                yield part, file
+
+
 def _files_of_parts(root: Path) -> Iterator[tuple[Path, dict[Any, Any]]]:
     """The first file of each folder that names more than `train` beside the classes, and what it says."""
     seen: set[Path] = set()
-    for file in sorted(find_files(root, "*.y*ml"), key=lambda file: file.name not in YAML_FILES):
+    for file in sorted(find_files(root, "*.y*ml", links=True), key=lambda file: not _is_usual(file)):
         if file.parent in seen:
             continue
         content = _read_yaml(file)
@@ -142,13 +158,23 @@ def _named_pictures(place: Path, pictures: PictureIndex, skipped: list[tuple[str
 
 
 def _read_yaml(file: Path) -> dict[Any, Any]:
-    """What the file says, nothing if that isn't a mapping. Raises UserError if it is no YAML."""
+    """What the file says, nothing if that isn't a mapping, or if it is no YAML and called as other programs' are.
+
+    Raises:
+        UserError: for another that is no YAML.
+    """
     import yaml
 
     try:
         # As text: otherwise classes called yes and no are True and False. What is left empty may read null then.
         content = yaml.load(file.read_text(encoding="utf-8-sig"), yaml.BaseLoader)
     except (yaml.YAMLError, UnicodeDecodeError) as error:
+        if not _is_usual(file):
+            return {}
         raise UserError(f"{file} is no YAML ({' '.join(str(error).split())}): mend it") from None
     found = content.items() if isinstance(content, dict) else ()
     return {key: value for key, value in found if value not in ("null", "~")}
+
+
+def _is_usual(file: Path) -> bool:
+    return file.name.lower() in YAML_FILES
