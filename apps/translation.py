@@ -579,8 +579,7 @@ def evaluate_and_draw(
         texts = [found.text for found in translator.translate(pairs.sources, one)]
         seconds = time.monotonic() - began
         found = scores(texts, pairs)
-        prefix = "greedy_" if name == "greedy" else ""
-        metrics |= {prefix + key: value for key, value in found.items()}
+        metrics |= {f"greedy_{key}" if name == "greedy" else key: value for key, value in found.items()}
         print(
             f"  {name:<8} {measure} {found['bleu']:.2f}  chrF {found['chrf']:.2f}"
             f"  exact match {found['exact_match']:.1%}  ({len(pairs) / seconds:.0f} sentences a second)"
