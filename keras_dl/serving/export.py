@@ -70,7 +70,8 @@ def export(
     archive = keras.export.ExportArchive()
     specs, described = {}, {}
     for name, signature in signatures.items():
-        function, inputs, outputs = signature.trace(name)
+        with _without_cudnn(models):
+            function, inputs, outputs = signature.trace(name)
         archive.add_endpoint(name, function)
         for key, rows in signature.batch(name, 1).items():
             check_text(f"input {key!r} of signature {name!r}", key, rows)
@@ -83,7 +84,7 @@ def export(
     archive.track(holder)
 
     with _staging(folder) as stage:
-        with _writing(folder):
+        with _writing(folder), _without_cudnn(models):  # it traces each model by itself too
             archive.write_out(str(stage), verbose=False)
             warmup.write_requests(stage, application, signatures, batch_sizes)
             for file, content in (assets or {}).items():
@@ -102,6 +103,21 @@ def versions(folder: Path) -> list[int]:
     if not folder.is_dir():
         return []
     return sorted(int(path.name) for path in folder.iterdir() if path.name.isdecimal())
+
+
+@contextlib.contextmanager
+def _without_cudnn(models: Sequence[Any]) -> Iterator[None]:
+    """What is traced in it runs on servers without a GPU too: where there is one, Keras puts cuDNN's ops for whole
+    recurrent layers into the graph."""
+    layers = [layer for model in models if isinstance(model, keras.Layer) for layer in model._flatten_layers()]
+    chosen = [(layer, layer.use_cudnn) for layer in layers if hasattr(layer, "use_cudnn")]
+    try:
+        for layer, _ in chosen:
+            layer.use_cudnn = False
+        yield
+    finally:
+        for layer, choice in chosen:
+            layer.use_cudnn = choice
 
 
 def _check_outputs(name: str, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> None:

@@ -26,8 +26,8 @@ def check_graph(graph: meta_graph_pb2.MetaGraphDef, allow_ops: Sequence[str] = (
         allow_ops: imported packages whose ops may stand in the graph, e.g. `"tensorflow_text"`.
 
     Raises:
-        ValueError: naming a function that XLA must compile, an op that runs Python, or an op that
-            neither TensorFlow itself nor an allowed package has.
+        ValueError: naming a function that XLA must compile, an op that runs Python or on cuDNN, or an
+            op that neither TensorFlow itself nor an allowed package has.
     """
     for function in graph.graph_def.library.function:
         if function.attr["_XlaMustCompile"].b:
@@ -41,6 +41,11 @@ def check_graph(graph: meta_graph_pb2.MetaGraphDef, allow_ops: Sequence[str] = (
             _refuse_xla(node.name)
         if node.op in PYTHON_OPS:
             raise ValueError(f"{node.name} calls Python (op {node.op}), which a server lacks; use TensorFlow's ops")
+        if node.op.startswith("Cudnn"):
+            raise ValueError(
+                f"{node.name} needs cuDNN (op {node.op}), which servers without a GPU lack; "
+                "name its model among the exported ones, so that it is traced with use_cudnn=False"
+            )
         if not node.op.startswith("_") and node.op not in core | functions | allowed:
             raise ValueError(
                 f"{node.name} needs the op {node.op}, which TensorFlow itself lacks; "

@@ -1,5 +1,6 @@
 """Exports: what a version folder holds, the rules it keeps, and that it appears whole or not at all."""
 
+import importlib
 import json
 import resource
 from pathlib import Path
@@ -156,6 +157,22 @@ def test_grouped_convolution_is_refused(tmp_path):
             [net],
         )
     assert list(tmp_path.iterdir()) == []
+
+
+def test_recurrent_nets_that_a_gpu_trained_are_served_without_one(tmp_path, monkeypatch):
+    """Nested ones too; where the export does not know of the net, cuDNN's op is refused."""
+    backend = importlib.import_module("keras.src.backend.tensorflow.rnn")
+    monkeypatch.setattr(backend, "_is_gpu_available", lambda: True)
+    words = keras.Input((None, 2))
+    inner = keras.Model(words, keras.layers.Bidirectional(keras.layers.GRU(3, return_sequences=True))(words))
+    net = keras.Model(words, keras.layers.LSTM(3)(inner(words)))
+    rows = {"x": np.ones((1, 4, 2))}, {"x": tf.TensorSpec([None, None, 2])}
+    with pytest.raises(ValueError, match="needs cuDNN"):
+        write(tmp_path, lambda x: {"y": net(x)}, rows[1], rows[0])
+    loaded = tf.saved_model.load(str(write(tmp_path, lambda x: {"y": net(x)}, rows[1], rows[0], [net])))
+    assert loaded.signatures["serving_default"](x=tf.ones([2, 5, 2]))["y"].shape == (2, 3)
+    choices = [layer.use_cudnn for layer in net._flatten_layers() if hasattr(layer, "use_cudnn")]
+    assert len(choices) >= 3 and set(choices) == {"auto"}
 
 
 def test_ops_of_add_ons_are_refused_unless_allowed(tmp_path):
