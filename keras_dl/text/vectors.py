@@ -9,12 +9,12 @@ from keras_dl.errors import UserError
 
 
 def read_vectors(path: Path, tokens: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
-    """The vectors of these tokens: a line per word, the word and its numbers with spaces between.
+    """The vectors of these tokens: a line per word, the word and its numbers with spaces or tabs between.
 
     A first line of two numbers, as word2vec writes it, is skipped.
 
     Args:
-        path: the file, UTF-8.
+        path: the file, UTF-8; a word may be damaged.
         tokens: whose vectors are wanted.
 
     Returns:
@@ -27,11 +27,16 @@ def read_vectors(path: Path, tokens: Sequence[str]) -> tuple[np.ndarray, np.ndar
     found: dict[int, np.ndarray] = {}
     width = None
     try:
-        with path.open(encoding="utf-8", newline="\n") as file:
+        with path.open(encoding="utf-8-sig", errors="replace", newline="\n") as file:
             for line, content in enumerate(file, 1):
+                if "\0" in content:
+                    raise UserError(f"--vectors {path} is no text file: convert it to word2vec's text format")
                 if not content.strip():
                     continue
-                word, *values = content.rstrip().split(" ")
+                # Not at every space that Unicode has: some stand within words.
+                word, *values = content.rstrip().replace("\t", " ").split(" ")
+                if "" in values:
+                    values = [value for value in values if value]
                 if line == 1 and len(values) == 1:
                     continue
                 if width is None:
@@ -43,12 +48,13 @@ def read_vectors(path: Path, tokens: Sequence[str]) -> tuple[np.ndarray, np.ndar
                 word = " ".join([word, *values[:extra]])
                 if word not in numbers:
                     continue
-                values = values[extra:]
-                found.setdefault(numbers[word], np.array(values, "float32"))
+                with np.errstate(over="ignore"):
+                    vector = np.array(values[extra:], "float32")
+                if not np.isfinite(vector).all():
+                    raise UserError(f"{path} line {line} has a number that is not finite: mend or remove the line")
+                found.setdefault(numbers[word], vector)
     except OSError as error:
         raise UserError(f"--vectors {path} can't be read: {error.strerror}") from None
-    except UnicodeDecodeError:
-        raise UserError(f"--vectors {path} is no text file: convert it to word2vec's text format") from None
     except ValueError as error:
         if isinstance(error, UserError):
             raise

@@ -114,11 +114,29 @@ def test_vectors(tmp_path):
 
 
 @pytest.mark.parametrize(
+    "content",
+    [
+        b"\xef\xbb\xbfgood 1 2\nbad 3 4\n",
+        b"good  1   2 \nbad 3  4\n",
+        b"good\t1\t2\nbad\t3\t4\r\n",
+        b"good 1 2\nnai\xefve 5 6\nbad 3 4",
+    ],
+    ids=["byte order mark", "two spaces", "tabs", "damaged word"],
+)
+def test_vectors_as_other_programs_write_them(tmp_path, content):
+    (tmp_path / "v.txt").write_bytes(content)
+    assert read_vectors(tmp_path / "v.txt", ["good", "bad"])[0].tolist() == [[1, 2], [3, 4]]
+
+
+@pytest.mark.parametrize(
     ("content", "message"),
     [
         (b"good 1 2 3\nbad 1 2\n", "line 2 has 2 numbers, the first has 3"),
         (b"good 1 2 3\nbad 1 2 x\n", "line 2 has something else than numbers"),
         (b"\xff\xfe\x00", "is no text file"),
+        (b"other 1 2 3\nbad 1 nan 2\n", "line 2 has a number that is not finite"),
+        (b"good 1 2 -inf\n", "line 1 has a number that is not finite"),
+        (b"good 1 2 1e60\n", "line 1 has a number that is not finite"),
         (b"other 1 2 3\n", "none of the 2 words"),
     ],
 )
