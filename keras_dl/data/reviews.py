@@ -10,7 +10,16 @@ import numpy as np
 
 from keras_dl.data.progress import Progress
 from keras_dl.data.review_set import ReviewSet
-from keras_dl.data.tables import LABEL_NAMES, SUFFIXES, TEXT_NAMES, find_column, left_out, read_table, split_lines
+from keras_dl.data.tables import (
+    LABEL_NAMES,
+    SUFFIXES,
+    TEXT_NAMES,
+    find_column,
+    left_out,
+    read_table,
+    read_texts_column,
+    split_lines,
+)
 from keras_dl.data.text_file import read_text
 from keras_dl.data.tfds import class_numbers, prepared_builder, read_split
 from keras_dl.errors import UserError
@@ -20,6 +29,7 @@ __all__ = ["ReviewSet", "read_reviews", "read_texts"]
 BUILTIN = "builtin"
 UNLABELLED = ("unsup", "unlabelled", "unlabeled")
 _ABOUT_THE_DATA = re.compile(r"(readme|licen[cs]e)(?![a-z])", re.IGNORECASE)
+_WHOLE = re.compile(r"^(-?\d+)\.0+$")
 # A column with more different values than this share of its rows is no label.
 MANY_LABELS = 0.5
 
@@ -72,16 +82,14 @@ def read_texts(path: Path, text_column: str | None = None) -> tuple[list[str], t
 
     Args:
         path: a table (see `read_reviews`), or a plain file with a text on each line; empty ones are left out.
-        text_column: the column of a table's texts; by default found by its name, or the only one.
+        text_column: the column of a table's texts; by default found by its name, or the only one, whose first row is a
+            text too unless it is a usual name.
 
     Raises:
         UserError: if there is no text in it.
     """
     if path.suffix.lower() in SUFFIXES:
-        table = read_table(path)
-        names = (*TEXT_NAMES, table.columns[0].lower()) if len(table.columns) == 1 else TEXT_NAMES
-        column = find_column(path, table.columns, text_column, names, "--text-column")
-        texts, notes = [row[column] for _, row in table.rows], table.notes
+        texts, notes = read_texts_column(path, text_column)
     else:
         text, note = read_text(path)
         texts, notes = split_lines(text), (note,) if note else ()
@@ -97,7 +105,7 @@ def review_set(texts: Sequence[str], labels: Sequence[str], source: str, notes: 
     Raises:
         UserError: if nothing is left.
     """
-    pairs = [(text.strip(), " ".join(label.split())) for text, label in zip(texts, labels, strict=True)]
+    pairs = [(text.strip(), _class_name(label)) for text, label in zip(texts, labels, strict=True)]
     empty = sum(not text for text, _ in pairs)
     unlabelled = sum(bool(text) and not label for text, label in pairs)
     pairs = [pair for pair in pairs if all(pair)]
@@ -117,6 +125,11 @@ def review_set(texts: Sequence[str], labels: Sequence[str], source: str, notes: 
         source,
         (*notes, *left_out(empty, "empty text"), *left_out(unlabelled, "text without a label")),
     )
+
+
+def _class_name(label: str) -> str:
+    """A label without needless spaces; a program that writes whole numbers as 1.0 means 1."""
+    return _WHOLE.sub(r"\1", " ".join(label.split()))
 
 
 def _by_number(name: str) -> tuple[float, str]:

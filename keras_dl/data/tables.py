@@ -33,18 +33,44 @@ def split_lines(text: str) -> list[str]:
 
 
 def read_table(path: Path) -> Table:
-    """Reads CSV (with `,`, `;` or tabs between), TSV or JSON lines, by the file's suffix.
+    """Reads CSV (with `,`, `;` or tabs between), TSV or JSON lines, by the file's suffix. Columns of a CSV or TSV file
+    that have no name are left out.
 
     Raises:
         UserError: for an empty or binary file, and for a row that does not fit; it names the line.
     """
+    table = _read(path)
+    if not table.rows:
+        raise UserError(f"{path} has a header and no rows: add a row per review")
+    return table
+
+
+def read_texts_column(path: Path, text_column: str | None) -> tuple[list[str], tuple[str, ...]]:
+    """The texts of a table without labels, and what is to be said of them.
+
+    Args:
+        path: see `read_table`. Of a single column the first row is a text too, unless it is a usual name.
+        text_column: the column, by default found by its name.
+
+    Raises:
+        UserError: as `read_table` and `find_column` do.
+    """
+    table = _read(path)
+    first = table.columns[0] if len(table.columns) == 1 else ""
+    headless = first and path.suffix.lower() not in JSON_SUFFIXES
+    if headless and first != text_column and first.lower() not in TEXT_NAMES:
+        note = f"{path}: its first row is taken for a text; if it is a header, name it with --text-column"
+        return [first, *(row[first] for _, row in table.rows)], (*table.notes, note)
+    column = find_column(path, table.columns, text_column, (*TEXT_NAMES, first.lower()), "--text-column")
+    return [row[column] for _, row in table.rows], table.notes
+
+
+def _read(path: Path) -> Table:
     text, note = read_text(path)
     if not text.strip():
         raise UserError(f"{path} is empty: give a file with a header and a row per review")
     read = _json_lines if path.suffix.lower() in JSON_SUFFIXES else _separated
     columns, rows, notes = read(path, text)
-    if not rows:
-        raise UserError(f"{path} has a header and no rows: add a row per review")
     kept = [(line, row) for line, row in rows if any(value.strip() for value in row.values())]
     notes = (*([note] if note else ()), *notes, *left_out(len(rows) - len(kept), "empty"))
     return Table(columns, kept or rows, notes)
@@ -63,7 +89,10 @@ def _separated(path: Path, text: str) -> _Read:
         header, rows, notes = _with_tabs(path, text)
     else:
         header, rows = _parse(path, text, delimiter, csv.QUOTE_MINIMAL)
-    return header, [(line, dict(zip(header, row, strict=True))) for line, row in rows], notes
+    named = [i for i, name in enumerate(header) if name]
+    if len(named) < len(header):
+        notes = (*notes, f"{path}: left out {len(header) - len(named)} column(s) without a name")
+    return tuple(header[i] for i in named), [(line, {header[i]: row[i] for i in named}) for line, row in rows], notes
 
 
 def _with_tabs(path: Path, text: str) -> tuple[tuple[str, ...], list[tuple[int, list[str]]], tuple[str, ...]]:
@@ -89,18 +118,19 @@ def _parse(path: Path, text: str, delimiter: str, quoting: int) -> tuple[tuple[s
         raise UserError(f"{path} has nothing but empty rows: give a header and a row per review")
     header = tuple(name.strip() for name in rows.pop(0)[1])
     rows = [(line, row if any(field.strip() for field in row) else [""] * len(header)) for line, row in rows]
-    repeated = next((name for name in header if header.count(name) > 1), None)
+    repeated = next((name for name in header if name and header.count(name) > 1), None)
     if repeated is not None:
         raise UserError(f"{path} has two columns {repeated!r}: rename one in the header")
+    least = max(i for i, name in enumerate(header, 1) if name)
     for line, row in rows:
         if len(row) > len(header):
             raise UserError(
                 f"{path} line {line} has {len(row)} fields, the header has {len(header)}: put a text that contains "
                 f"{'a tab' if delimiter == chr(9) else repr(delimiter)} in double quotes"
             )
-        if len(row) < len(header):
+        if len(row) < least:
             raise UserError(f"{path} line {line} has {len(row)} fields, the header has {len(header)}: add the others")
-    return header, rows
+    return header, [(line, row + [""] * (len(header) - len(row))) for line, row in rows]
 
 
 def _numbered(path: Path, reader: Iterator[list[str]]) -> Iterator[tuple[int, list[str]]]:

@@ -245,11 +245,32 @@ def test_texts_without_labels(tmp_path):
     assert read_texts(tmp_path / "t.txt") == (["one", "two"], ("left out 1 row: empty text",))
     (tmp_path / "u.txt").write_bytes("one\u2028 more\u0085\fstill\r\ntwo\rthree".encode())
     assert read_texts(tmp_path / "u.txt")[0] == ["one\u2028 more\u0085\fstill", "two", "three"]
+    (tmp_path / "t.csv").write_text("Review\none\ntwo\n")
+    assert read_texts(tmp_path / "t.csv") == (["one", "two"], ())
     (tmp_path / "t.csv").write_text("whatever\none\ntwo\n")
-    assert read_texts(tmp_path / "t.csv")[0] == ["one", "two"]
+    assert read_texts(tmp_path / "t.csv", "whatever") == (["one", "two"], ())
     (tmp_path / "e.txt").write_text("\n\n")
     with pytest.raises(UserError, match="has no text"):
         read_texts(tmp_path / "e.txt")
+
+
+@pytest.mark.parametrize("rows", [["so good", "one", "two"], ["so good"]], ids=len)
+def test_a_single_column_needs_no_header(tmp_path, rows):
+    (tmp_path / "t.csv").write_text("\n".join(rows) + "\n")
+    texts, (note,) = read_texts(tmp_path / "t.csv")
+    assert texts == rows and "its first row is taken for a text" in note
+
+
+def test_columns_without_a_name_are_left_out(tmp_path):
+    (tmp_path / "r.csv").write_text(",text,label,,\n0,good,1,,\n1,bad,0\n2,fair,0,x\n")
+    reviews = read_reviews(str(tmp_path / "r.csv"))
+    assert pairs(reviews) == [("good", "1"), ("bad", "0"), ("fair", "0")]
+    assert "left out 3 column(s) without a name" in reviews.notes[0]
+
+
+def test_whole_numbers_are_one_class_however_they_are_written(tmp_path):
+    (tmp_path / "r.csv").write_text("text,label\na,1\nb,1.0\nc,-1.00\nd,2.5\n")
+    assert pairs(read_reviews(str(tmp_path / "r.csv"))) == [("a", "1"), ("b", "1"), ("c", "-1"), ("d", "2.5")]
 
 
 def test_sample_is_the_same_for_a_seed_and_balanced():
