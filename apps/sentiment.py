@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     import tensorflow as tf
 
     from keras_dl.data.reviews import ReviewSet
+    from keras_dl.text.saliency import Explanation
     from keras_dl.text.vocabulary import Vocabulary
 
 APPLICATION = "sentiment"
@@ -53,8 +54,8 @@ class Train(cli.TrainingOptions):
     model: str = WIDE
     """wide_recurrent, gru, lstm, peephole_lstm, coupled_lstm, vanilla_rnn, text_cnn, embedding_average or
     self_attention_classifier."""
-    unit: Literal["words", "characters", "subwords"] = "words"
-    """What a token is. Chinese is split by character among words too."""
+    unit: Literal["words", "segmented", "characters", "subwords"] = "words"
+    """What a token is. Chinese is split by character among words too; segmented keeps words that spaces part."""
     lower: bool = True
     """Take capital letters for small ones."""
     vocabulary_size: int = 20_000
@@ -179,7 +180,7 @@ def learn_words(options: Train, texts: Sequence[str]) -> Vocabulary:
             size=options.vocabulary_size,
             min_count=options.min_count,
             ngram_width=options.ngram_width if options.model == WIDE else 0,
-            beginnings=BEGINNINGS if options.model == WIDE and options.unit == "words" else (),
+            beginnings=BEGINNINGS if options.model == WIDE and options.unit in ("words", "segmented") else (),
             max_tokens=options.max_tokens,
             advance=progress.advance,
         )
@@ -292,8 +293,7 @@ def train(options: Train) -> None:
     model, vocabulary, _ = load_classifier(folder)
     print(f"test part, {len(parts[2]):,} reviews:")
     baselines = measure_baselines(parts)
-    metrics = evaluate_and_draw(model, vocabulary, parts[2], folder, folder / "plots", baselines)
-    run.write_json(folder / "metrics.json", {"test": metrics})
+    evaluate_and_draw(model, vocabulary, parts[2], folder, "test", folder / "plots", baselines)
     print(f"run: {folder}\npictures: {folder / 'plots'}")
     if options.export:
         print(f"export: {export_classifier(folder, Path('saved_models'))}")
@@ -556,10 +556,12 @@ def evaluate_and_draw(
     vocabulary: Vocabulary,
     reviews: ReviewSet,
     folder: Path,
+    split: str,
     pictures: Path,
     baselines: dict[str, float] | None = None,
-) -> dict[str, float]:
-    """Prints the metrics, and writes pictures and the list of mistakes of a run's model on these reviews."""
+) -> None:
+    """Prints the metrics of a run's model on these reviews, adds them to the run's by the name `split`, and writes
+    pictures and the list of mistakes."""
     import numpy as np
 
     from keras_dl import evaluation, plots
@@ -573,6 +575,7 @@ def evaluate_and_draw(
     best = max((metrics["majority_baseline"], *(baselines or {}).values()))
     beaten = "above" if metrics["accuracy"] > best else "NOT above"
     print(f"  accuracy {metrics['accuracy']:.4f} is {beaten} the best baseline, {best:.4f}")
+    run.write_json(folder / "metrics.json", run.read_metrics(folder) | {split: metrics})
 
     wrong = evaluation.worst_mistakes(labels, scores, SHOWN)
     rows = io.StringIO()
@@ -593,23 +596,30 @@ def evaluate_and_draw(
     draw_embedding(model, vocabulary, reviews, pictures)
     if (folder / "history.csv").exists():
         plots.training_curves(folder / "history.csv", path=pictures / "training_curves.png")
-    return metrics
 
 
 def draw_words(model: keras.Model, vocabulary: Vocabulary, reviews: ReviewSet, pictures: Path) -> None:
     """The words that decided these reviews, as a picture and as a page."""
     from keras_dl import plots
     from keras_dl.plots.words import DecidedText
-    from keras_dl.text.saliency import explain
 
     names, texts = reviews.class_names, []
-    for label, found in zip(reviews.labels, explain(model, vocabulary, reviews.texts), strict=True):
+    for label, found in zip(reviews.labels, explanations_of(model, vocabulary, reviews.texts), strict=True):
         said = f"is {names[label]}, said {names[found.scores.argmax()]} ({found.scores.max():.0%})"
         texts.append(DecidedText(found.words, found.contributions, said))
         if found.attention is not None:
             texts.append(DecidedText(found.words, found.attention, "what attention looked at"))
     plots.deciding_words(texts, path=pictures / "words.png")
     plots.deciding_words_html(texts, path=pictures / "words.html")
+
+
+def explanations_of(model: keras.Model, vocabulary: Vocabulary, texts: Sequence[str]) -> list[Explanation]:
+    """What decided each text, with the progress shown."""
+    from keras_dl.data.progress import Progress
+    from keras_dl.text.saliency import explain
+
+    with Progress("explaining texts", len(texts)) as progress:
+        return explain(model, vocabulary, texts, progress.advance)
 
 
 def draw_embedding(model: keras.Model, vocabulary: Vocabulary, reviews: ReviewSet, pictures: Path) -> None:
@@ -641,7 +651,7 @@ def evaluate(options: Evaluate) -> None:
     print(f"run: {folder}")
     trained = run.load_config(folder, Train)
     model, vocabulary, class_names = load_classifier(folder)
-    pictures, baselines = folder / "plots", None
+    split, pictures, baselines = "test", folder / "plots", None
     if options.data is None:
         reviews = read_data(trained.data, trained.text_column, trained.label_column)
         run.check_fingerprint(folder, rows_of(reviews), reviews.source)
@@ -650,9 +660,8 @@ def evaluate(options: Evaluate) -> None:
         reviews, baselines = parts[2], measure_baselines(parts)
     else:
         reviews = read_data(options.data, options.text_column, options.label_column).with_classes(class_names)
-        pictures /= Path(options.data).resolve().name
-    metrics = {options.data or "test": evaluate_and_draw(model, vocabulary, reviews, folder, pictures, baselines)}
-    run.write_json(folder / "metrics.json", run.read_metrics(folder) | metrics)
+        split, pictures = f"data {options.data}", run.pictures_folder(folder, options.data)
+    evaluate_and_draw(model, vocabulary, reviews, folder, split, pictures, baselines)
     print(f"pictures: {pictures}")
 
 
@@ -677,21 +686,21 @@ def load_classifier(
 def predict(options: Predict) -> None:
     """Labels texts: prints them and writes predictions.jsonl into the run folder."""
     texts = texts_to_label(options)
+    import tensorflow as tf
+
     from keras_dl.data.review_stream import encode_unlabelled, scores_of
-    from keras_dl.text.saliency import explain
+    from keras_dl.text.vocabulary import UNKNOWN
 
     folder = run.find_run(APPLICATION, options.run)
     print(f"run: {folder}", file=sys.stderr)
     model, vocabulary, names = load_classifier(folder)
     encoded = encode_unlabelled(texts, vocabulary, len(names))
-    explanations = explain(model, vocabulary, texts) if options.explain else [None] * len(texts)
+    knows = tf.reduce_any(encoded.inputs["tokens"] > UNKNOWN, axis=1).numpy()
+    explanations = explanations_of(model, vocabulary, texts) if options.explain else [None] * len(texts)
     lines = []
-    for text, row, ids, found in zip(
-        texts, scores_of(model, encoded), encoded.inputs["tokens"], explanations, strict=True
-    ):
+    for text, row, known, found in zip(texts, scores_of(model, encoded), knows, explanations, strict=True):
         label, probability = names[row.argmax()], float(row.max())
-        known = bool((ids.numpy() > 1).any())
-        print(f"{label} {probability:.1%}  {text}" + ("" if known else "  (no word of it is known)"))
+        print(f"{label} {probability:.1%}  {' '.join(text.split())}" + ("" if known else "  (no word of it is known)"))
         answer = {"text": text, "label": label, "probability": round(probability, 6)}
         answer |= {"scores": {name: round(float(score), 6) for name, score in zip(names, row, strict=True)}}
         if found is not None:
@@ -732,7 +741,9 @@ def texts_to_label(options: Predict) -> list[str]:
     for given in options.texts:
         if not given.strip():
             raise UserError("the text is empty; write a review in quotes after predict")
-        named = len(given.split()) == 1 and Path(given).suffix.lower() in (*SUFFIXES, ".txt")
+        # Chinese is written without spaces too, and a typing error of a folder's name is mostly ASCII.
+        place = os.sep in given and len(given.split()) == 1 and given.isascii()
+        named = place or Path(given.strip()).suffix.lower() in (*SUFFIXES, ".txt")
         if os.path.isfile(given):  # Path.is_file raises for a text that is too long for a name
             found, notes = read_texts(Path(given), options.text_column)
             for note in notes:

@@ -12,7 +12,7 @@ from keras_dl.errors import UserError
 from keras_dl.run import write_json, write_text
 from keras_dl.text.sentencepieces import piece_tokenizer, train_subwords
 
-UNITS = ("words", "characters", "subwords")
+UNITS = ("words", "segmented", "characters", "subwords")
 PADDING, UNKNOWN = 0, 1  # ids
 FIRST = 2  # the most frequent token's id
 BEGINNING = "~"  # marks the beginning of a word among n-grams; a sign of its own among tokens
@@ -49,12 +49,17 @@ def _fold_width(codes: tf.Tensor) -> tf.Tensor:
     return tf.where(codes < 0x20, 0x20, codes)
 
 
-def split_words(texts: tf.Tensor) -> tf.RaggedTensor:
+def split_words(texts: tf.Tensor, segmented: bool = False) -> tf.RaggedTensor:
     """Words of normalised texts `(n,)`: `(n, None)`. Signs are tokens of their own, and so is each Chinese character.
 
     An apostrophe or hyphen within a word belongs to it.
+
+    Args:
+        texts: as `normalise` returns them.
+        segmented: Chinese has spaces between its words: keep them whole.
     """
-    spaced = tf.strings.regex_replace(texts, rf"([{_UNSPACED}]|[^\pL\pM\pN\s'-])", r" \1 ")
+    alone = r"[^\pL\pM\pN\s'-]" if segmented else rf"[{_UNSPACED}]|[^\pL\pM\pN\s'-]"
+    spaced = tf.strings.regex_replace(texts, f"({alone})", r" \1 ")
     spaced = tf.strings.regex_replace(spaced, r"(^|\s)(['-]+)", r" \2 ")
     spaced = tf.strings.regex_replace(spaced, r"(['-]+)(\s|$)", r" \1 ")
     return tf.strings.split(spaced)
@@ -92,7 +97,7 @@ class Vocabulary(tf.Module):
 
     Args:
         tokens: those with a number of their own, from 2 on.
-        unit: `"words"`, `"characters"` or `"subwords"`.
+        unit: `"words"`, `"segmented"` (words too, Chinese ones as spaces part them), `"characters"` or `"subwords"`.
         lower: fold the case.
         subword_model: a SentencePiece model, for subwords, which need TensorFlow Text.
         ngrams: groups of neighbouring tokens, joined by spaces, numbered from 1 for `wide_recurrent`.
@@ -138,7 +143,7 @@ class Vocabulary(tf.Module):
                 # A new seed or session clears TensorFlow's cache of kernels, one of which owns the SentencePiece model.
                 self._pieces = piece_tokenizer(self.subword_model)
                 return self._pieces.tokenize(texts)
-        return (split_characters if self.unit == "characters" else split_words)(texts)
+        return split_characters(texts) if self.unit == "characters" else split_words(texts, self.unit == "segmented")
 
     def cut(self, tokens: tf.RaggedTensor) -> tf.RaggedTensor:
         """Long texts without their middle."""
@@ -148,8 +153,12 @@ class Vocabulary(tf.Module):
         return tf.concat([tokens[:, :head], tokens[:, head:][:, head - self.max_tokens :]], axis=1)
 
     def ids(self, tokens: tf.RaggedTensor) -> tf.RaggedTensor:
-        """int32 ids of tokens, long texts cut."""
-        return tf.ragged.map_flat_values(self._token_ids.lookup, self.cut(tokens))
+        """int32 ids of tokens, long texts cut. A text without any is one unknown token: cuDNN refuses the whole batch
+        of a text that is nothing but padding."""
+        tokens = self.cut(tokens)
+        empty = tf.cast(tokens.row_lengths() == 0, tf.int64)
+        unknown = tf.RaggedTensor.from_row_lengths(tf.fill([tf.reduce_sum(empty)], UNKNOWN), empty, validate=False)
+        return tf.concat([tf.ragged.map_flat_values(self._token_ids.lookup, tokens), unknown], axis=1)
 
     def ngram_ids(self, tokens: tf.RaggedTensor) -> tf.RaggedTensor:
         """int32 ids of the n-grams that are known, each once, in the order in which they first occur."""
@@ -171,7 +180,7 @@ class Vocabulary(tf.Module):
         return inputs
 
     def __call__(self, texts: tf.Tensor) -> dict[str, tf.Tensor]:
-        """`ragged` with 0 behind the shorter ones; an empty text is padding alone, one step of it at least."""
+        """`ragged` with 0 behind the shorter ones, one column at least."""
         return {name: padded(ids) for name, ids in self.ragged(texts).items()}
 
     def save(self, folder: Path) -> None:
@@ -234,7 +243,7 @@ def learn_vocabulary(
 
     Args:
         texts: what to learn from.
-        unit: `"words"` (Chinese by character), `"characters"`, or `"subwords"`, found by SentencePiece's unigram model.
+        unit: see `Vocabulary`; subwords are found by SentencePiece's unigram model.
         lower: fold the case.
         size: ids at most, padding and out-of-vocabulary included.
         min_count: a token or n-gram that is rarer has no id.

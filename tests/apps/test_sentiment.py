@@ -13,8 +13,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import keras_dl
+from apps import sentiment
 from apps.sentiment import (
     APPLICATION,
     COMMANDS,
@@ -28,9 +30,10 @@ from apps.sentiment import (
     ranges_of,
     settle,
 )
-from keras_dl import cli, training
+from keras_dl import cli, plots, training
 from keras_dl.data import progress
 from keras_dl.data.review_set import ReviewSet
+from keras_dl.run import read_metrics
 from keras_dl.text.vocabulary import Vocabulary
 from keras_dl.training import set_mixed_precision
 
@@ -146,6 +149,16 @@ def test_predict_reads_files_and_standard_input(home, tmp_path, monkeypatch, cap
     assert "standard input: read as GBK" in capfd.readouterr().err
 
 
+def test_each_answer_is_one_line(home, monkeypatch, capfd):
+    """Whatever the text; and of a large file the rows are not looked at one by one in TensorFlow."""
+    get = tf.RaggedTensor.__getitem__
+    monkeypatch.setattr(tf.RaggedTensor, "__getitem__", lambda ids, key: 1 / 0 if type(key) is int else get(ids, key))
+    assert app("predict", "good film\n\nreally", "很好/不差", "\x01") == 0
+    lines = capfd.readouterr().out.splitlines()
+    assert len(lines) == 3 and lines[0].endswith("good film really") and lines[2].endswith("(no word of it is known)")
+    assert answers(home)[0]["text"] == "good film\n\nreally"
+
+
 def test_odd_texts_are_labelled_or_refused(home, monkeypatch, capfd):
     assert app("predict", "😀😀", "good " * 100_000) == 0
     assert "no word of it is known" in capfd.readouterr().out
@@ -154,7 +167,7 @@ def test_odd_texts_are_labelled_or_refused(home, monkeypatch, capfd):
     assert "the text is empty" in capfd.readouterr().err
     assert app("predict", "cut \ud83d emoji") == 0
     assert answers(home)[0]["text"] == "cut ? emoji"
-    for name in ("no_such.csv", home):
+    for name in ("no_such.csv", "my reviews.csv", "data/typo_file", home):
         assert app("predict", name) == 2
         assert "is no file; name a table" in capfd.readouterr().err
     monkeypatch.setattr(sys, "stdin", piped(b"\n"))
@@ -166,12 +179,35 @@ def test_evaluate(home, tmp_path, capfd):
     first = json.loads((newest(home) / "metrics.json").read_text())["test"]
     assert app("evaluate") == 0
     assert json.loads((newest(home) / "metrics.json").read_text())["test"] == pytest.approx(first)
-    write_reviews(tmp_path / "other.csv", 20, seed=1)
-    assert app("evaluate", "--data", tmp_path / "other.csv") == 0
-    assert json.loads((newest(home) / "metrics.json").read_text())[str(tmp_path / "other.csv")]["samples"] == 20
     (tmp_path / "new.csv").write_text("text,label\na,pos\nb,odd\n")
     assert app("evaluate", "--data", tmp_path / "new.csv") == 2
     assert "class 'odd', which was not trained" in capfd.readouterr().err
+
+
+def test_evaluate_on_files_of_one_name(home, tmp_path, monkeypatch):
+    """What was measured is kept where the drawing fails."""
+    for place, count in (("a", 20), ("b", 24)):
+        (tmp_path / place).mkdir()
+        write_reviews(tmp_path / place / "test", count, seed=1).rename(tmp_path / place / "test.csv")
+    run = shutil.copytree(newest(home), tmp_path / "run")
+    monkeypatch.chdir(tmp_path)
+    first = read_metrics(run)["test"]
+    drawn = []
+    for name in ("roc_curves", "precision_recall_curves", "reliability_diagram", "class_scores", "training_curves"):
+        monkeypatch.setattr(plots, name, lambda *_, path: None)
+    for name in ("draw_words", "draw_embedding"):
+        monkeypatch.setattr(sentiment, name, lambda *_: None)
+    monkeypatch.setattr(plots, "confusion_matrix", lambda *_, path: drawn.append(path.parent))
+    for place in ("a", "b"):
+        assert app("evaluate", "--run", run, "--data", f"{place}/test.csv") == 0
+    monkeypatch.setattr(plots, "confusion_matrix", lambda *_, **__: 1 / 0)
+    shutil.copytree("a", "test")
+    with pytest.raises(ZeroDivisionError):
+        app("evaluate", "--run", run, "--data", "test")
+    found = {split: metrics["samples"] for split, metrics in read_metrics(run).items()}
+    assert found == {"test": 12, "data a/test.csv": 20, "data b/test.csv": 24, "data test": 20}
+    assert read_metrics(run)["test"] == first
+    assert len(set(drawn)) == 2 and all((folder / "mistakes.csv").exists() for folder in drawn)
 
 
 def weights_of(run):

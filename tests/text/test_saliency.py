@@ -100,6 +100,23 @@ def test_with_three_classes_a_wide_branch_has_the_share_of_the_gradient():
     np.testing.assert_allclose((log_odds[2] - log_odds[1]) / 0.02, expected, rtol=1e-3)
 
 
+def test_a_net_is_compiled_once_for_texts_of_any_length(monkeypatch):
+    runs, told = [], []
+    net = keras.layers.RNN.inner_loop
+
+    def counted(layer, *arguments, **options):
+        runs.append(layer)
+        return net(layer, *arguments, **options)
+
+    monkeypatch.setattr(keras.layers.RNN, "inner_loop", counted)
+    model = keras_dl.create_model("vanilla_rnn", vocabulary_size=4, num_classes=2, embedding_dim=4, units=4)
+    runs.clear()
+    texts = [" ".join(["bad"] * length) for length in range(1, 7)]
+    found = explain(model, Vocabulary(["not", "bad"]), texts, advance=lambda: told.append(len(runs)))
+    assert [len(one.words) for one in found] == list(range(1, 7))
+    assert len(told) == 6 and len(runs) <= 3
+
+
 def test_attention_is_shown_where_there_is_some():
     model = keras_dl.create_model(
         "self_attention_classifier", vocabulary_size=4, num_classes=2, embedding_dim=4, units=4, num_heads=2

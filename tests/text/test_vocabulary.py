@@ -153,15 +153,22 @@ def test_long_texts_lose_their_middle():
     assert set(inputs["ngrams"].numpy()[0]) == {1, 2}
 
 
-def test_empty_text_is_one_step_of_padding():
-    vocabulary = Vocabulary(["good"], ngrams=["good"], ngram_width=1)
-    assert {name: ids.numpy().tolist() for name, ids in vocabulary(tf.constant(["", "  "])).items()} == {
-        "tokens": [[0], [0]],
-        "ngrams": [[0], [0]],
-    }
+@pytest.mark.parametrize("max_tokens", [None, 4])
+def test_no_text_is_nothing_but_padding(max_tokens):
+    vocabulary = Vocabulary(["good"], ngrams=["good"], ngram_width=1, max_tokens=max_tokens)
+
+    def rows(*texts):
+        return {name: ids.numpy().tolist() for name, ids in vocabulary(tf.constant(texts)).items()}
+
+    assert rows("", "  ") == {"tokens": [[1], [1]], "ngrams": [[0], [0]]}
+    assert rows("\x01", "good new") == {"tokens": [[1, 0], [2, 1]], "ngrams": [[0], [1]]}
 
 
-@pytest.mark.parametrize("unit", ["words", "subwords"])
+def test_chinese_with_spaces_between_its_words():
+    assert split("房间 很好,very good!", unit="segmented") == ["房间", "很好", ",", "very", "good", "!"]
+
+
+@pytest.mark.parametrize("unit", ["words", "segmented", "subwords"])
 def test_saved_and_loaded_and_in_a_graph(tmp_path, unit):
     texts = ["not bad at all", "bad , bad , bad film", "很好 很好 , not bad film at all"] * 10
     vocabulary = learn_vocabulary(texts, unit=unit, size=60, ngram_width=2, beginnings=(3,), max_tokens=4)
