@@ -43,17 +43,20 @@ UNSPACED = {"CJK": "zh"} | dict.fromkeys(("HIRAGANA", "KATAKANA", "THAI", "LAO",
 @dataclasses.dataclass(frozen=True)
 class Train(cli.TrainingOptions):
     data: str = "builtin"
-    """A TSV of sentence and translation, tfds:NAME, or builtin (numbers and dates in words). Not with --source."""
-    languages: str = "en-de"
-    """Source and target of the built-in sample: two of en, de, zh."""
+    """A TSV of sentence and translation, tfds:NAME (or NAME@SPLIT), or builtin (numbers and dates in words). Not with
+    --source."""
+    languages: str | None = None
+    """Source and target of the built-in sample: two of en, de, zh. By default en-de."""
     source: Path | None = None
     """Sentences, one a line; with --target."""
     target: Path | None = None
     """Their translations, line by line."""
-    validation: tuple[str, str] | None = None
-    """Source and target file to validate on. By default up to 1,000 pairs are held out."""
+    validation: tuple[str, ...] | None = None
+    """Source and target file to validate on, or one TSV or tfds:NAME@SPLIT. By default the set's own validation split,
+    or else up to 1,000 pairs are held out."""
     reverse: bool = False
-    """Translate the other way."""
+    """Translate the other way: from the target file to the source file, from the second column to the first. That goes
+    for --validation and for evaluate too."""
     model: str | None = None
     """transformer_base or transformer_big, as large as in their paper; seq2seq or seq2seq_attention. By default a small
     transformer_base, whose hidden layers have three times --width."""
@@ -67,10 +70,10 @@ class Train(cli.TrainingOptions):
     """Attention heads of a Transformer. By default 4 (the paper's 8 or 16 for one named by --model)."""
     dropout: float | None = None
     """By default 0.05 for the built-in sample, otherwise 0.2 (the paper's 0.1 or 0.3 for a named Transformer)."""
-    norm: Literal["pre", "post"] = "pre"
-    """Where a Transformer normalises."""
-    attention: Literal["additive", "scaled_dot"] = "scaled_dot"
-    """How seq2seq_attention scores."""
+    norm: Literal["pre", "post"] | None = None
+    """Where a Transformer normalises: before each part of a block, or after it. By default pre."""
+    attention: Literal["additive", "scaled_dot"] | None = None
+    """How seq2seq_attention scores. By default scaled_dot."""
     copy_source: bool = False
     """seq2seq_attention may copy tokens of the source; needs a joint vocabulary."""
     scheduled_sampling: float = 0.0
@@ -114,10 +117,12 @@ class Train(cli.TrainingOptions):
 
 @dataclasses.dataclass(frozen=True)
 class Evaluate(cli.Options):
+    data: str | None = None
+    """Other pairs: a TSV or tfds:NAME@SPLIT. By default the run's own held-out pairs."""
     source: Path | None = None
-    """Other sentences, one a line; with --target. By default the run's own held-out pairs."""
+    """Other sentences, one a line; with --target."""
     target: Path | None = None
-    """Their translations."""
+    """Their translations. Of a run with --reverse, name the files as for its training."""
     beam: int | None = None
     """Hypotheses per sentence; by default the run's."""
     alpha: float | None = None
@@ -168,38 +173,54 @@ def say(pairs: Pairs, scripts: Sequence[str] | None = None) -> None:
         print(warning)
 
 
+def sources_of(options: Train | Evaluate) -> tuple[str | Path, ...]:
+    """What `keras_dl.data.pairs.read_pairs` is to read; nothing for a sample or a run's own pairs.
+
+    Raises:
+        UserError: if the options name too little, or too much.
+    """
+    default = type(options).data
+    if (options.source is None) != (options.target is None):
+        raise UserError("--source and --target go together; name both files")
+    if options.source is None or options.target is None:
+        return () if options.data == default else (options.data,)
+    if options.data != default:
+        raise UserError("--data and --source are two ways to name the pairs; leave one out")
+    return options.source, options.target
+
+
 def read_pairs(options: Train) -> Pairs:
-    """All pairs that the options name, validation files aside."""
+    """All pairs that the options name, those to validate on aside."""
     from keras_dl.data import pairs as readers
     from keras_dl.data.samples.numbers import LANGUAGES, number_pairs
 
-    if (options.source is None) != (options.target is None):
-        raise UserError("--source and --target go together; name both files")
-    if options.source is not None:
-        if options.data != "builtin":
-            raise UserError("--data and --source are two ways to name the pairs; leave one out")
-        pairs = readers.read_parallel(options.source, options.target)
-    elif options.data == "builtin":
-        languages = options.languages.split("-")
-        if len(languages) != 2 or languages[0] == languages[1] or not {*languages} <= {*LANGUAGES}:
-            raise UserError(f"--languages {options.languages}: give two of {', '.join(LANGUAGES)}, such as en-de")
-        texts = number_pairs(*languages, SAMPLE_PAIRS, options.seed)
-        pairs = readers.checked(*texts, f"the built-in sample ({options.languages}, numbers and dates)")
-    elif options.data.startswith("tfds:"):
-        pairs = readers.read_tfds_pairs(options.data[5:])
+    names = sources_of(options)
+    if names:
+        pairs = readers.read_pairs(*names)
     else:
-        pairs = readers.read_tsv(Path(options.data))
+        direction = options.languages or "en-de"
+        languages = direction.split("-")
+        if len(languages) != 2 or languages[0] == languages[1] or not {*languages} <= {*LANGUAGES}:
+            raise UserError(f"--languages {direction}: give two of {', '.join(LANGUAGES)}, such as en-de")
+        texts = number_pairs(*languages, SAMPLE_PAIRS, options.seed)
+        pairs = readers.checked(*texts, f"the built-in sample ({direction}, numbers and dates)")
     pairs = pairs.reversed() if options.reverse else pairs
     say(pairs)
     return pairs
 
 
 def split_pairs(options: Train, pairs: Pairs) -> dict[str, Pairs]:
-    """`train` and `validation`, and `test` for the built-in sample; no part shares a sentence with another."""
-    from keras_dl.data.pairs import hold_out, read_parallel
+    """`train` and `validation`, and `test` for the built-in sample; no part that is drawn here shares a sentence with
+    another."""
+    from keras_dl.data import pairs as readers
+    from keras_dl.data.pairs import hold_out
 
-    if options.validation is not None:
-        validation = read_parallel(*map(Path, options.validation), keep_outliers=True)
+    named = options.validation
+    if named is None and options.source is None and options.data.startswith("tfds:"):
+        own = readers.tfds_validation(options.data[5:])
+        named = (f"tfds:{own}",) if own else None
+    if named is not None:
+        validation = readers.read_pairs(*named, keep_outliers=True)
         validation = validation.reversed() if options.reverse else validation
         say(validation, pairs.scripts())
         return {"train": pairs, "validation": validation}
@@ -265,6 +286,8 @@ def settle(options: Train, pairs: Pairs) -> Train:
         "blocks": blocks,
         "width": width,
         "heads": heads,
+        "norm": None if recurrent else "pre",
+        "attention": "scaled_dot" if options.model == "seq2seq_attention" else None,
         "dropout": dropout,
         "vocabulary": 300 if sample else 6000,
         "batch_tokens": 1500 if sample else 2500,
@@ -376,7 +399,26 @@ def check_options(options: Train) -> None:
             raise UserError(f"--{field.replace('_', '-')} is {getattr(options, field)}; give 0 to 1")
     if not options.warmup_epochs >= 0:
         raise UserError(f"--warmup-epochs is {options.warmup_epochs}; give 0 or more")
+    if options.validation is not None and len(options.validation) not in (1, 2):
+        raise UserError("--validation takes a source and a target file, or one TSV or tfds:NAME@SPLIT")
     search_of(options, options)
+    if not options.resume:
+        check_used(options)
+
+
+def check_used(options: Train) -> None:
+    """Refuses flags that would change nothing.
+
+    Raises:
+        UserError: naming the flag.
+    """
+    if options.attention is not None and options.model != "seq2seq_attention":
+        raise UserError("--attention needs --model seq2seq_attention")
+    for name in ("heads", "norm"):
+        if is_recurrent(options) and getattr(options, name) is not None:
+            raise UserError(f"--{name} is for Transformers; leave it out, or --model {options.model}")
+    if options.languages is not None and sources_of(options):
+        raise UserError("--languages is for the built-in sample; leave it out, or the files")
 
 
 def train(options: Train) -> None:
@@ -391,6 +433,8 @@ def train(options: Train) -> None:
     chief = is_chief(strategy)
     if worker_count(strategy) > 1 and options.run is None:
         raise UserError("several workers share one run folder; name it with --run")
+    if chief and not options.resume:
+        run.check_free(options.run)
     with contextlib.redirect_stdout(sys.stdout if chief else None):
         pairs = read_pairs(options)
         parts = split_pairs(options, pairs)
@@ -459,6 +503,7 @@ def fit_translator(
         strategy: by default one device.
     """
     import keras
+    import numpy as np
 
     from keras_dl import training
     from keras_dl.data.buckets import batch_ends, bucketed_stream, ordered_batches
@@ -468,7 +513,10 @@ def fit_translator(
     training.set_mixed_precision(options.mixed_precision)
     steps = len(batch_ends(encoded["train"].longest(), options.batch_tokens))
     held_out = ordered_batches(encoded["validation"], options.batch_tokens)
-    watched = validation.subset(range(min(WATCHED, len(validation))))
+    # Not the first ones: files are often in an order.
+    drawn = np.random.default_rng(options.seed).permutation(len(validation))[:WATCHED]
+    watched = validation.subset(sorted(drawn))
+    replicas = strategy.num_replicas_in_sync if strategy else 1
 
     def build() -> keras.Model:
         model = create_translation_model(options, source, target)
@@ -513,7 +561,7 @@ def fit_translator(
 
     return training.fit(
         build,
-        lambda start_step: bucketed_stream(encoded["train"], options.batch_tokens, options.seed, start_step),
+        lambda start_step: bucketed_stream(encoded["train"], options.batch_tokens, options.seed, start_step, replicas),
         run=folder,
         steps_per_epoch=steps,
         epochs=options.epochs,
@@ -575,6 +623,7 @@ def evaluate_and_draw(
     tokenizer = tokenizer_of(pairs.targets)
     measure = "BLEU" if tokenizer == "13a" else f"BLEU (tokeniser {tokenizer})"
     for name, one in (("greedy", Search(1, search.alpha)), (f"beam {search.width}", search)):
+        translator.translate(pairs.sources[:1], one)  # the search is compiled before its time is taken
         began = time.monotonic()
         texts = [found.text for found in translator.translate(pairs.sources, one)]
         seconds = time.monotonic() - began
@@ -616,24 +665,24 @@ def draw_lengths(pairs: Pairs, texts: Sequence[str], path: Path) -> None:
             labels.append(f"{low + 1}-{high}" if high else f"over {low}")
             values.append(scores([texts[i] for i in rows], pairs.subset(rows))["bleu"])
             counts.append(len(rows))
-    plots.score_by_length(labels, values, counts, path=path)
+    plots.score_by_length(labels, values, counts, unit="words" if spaced else "characters", path=path)
 
 
 def evaluate(options: Evaluate) -> None:
-    """Measures a trained translator on its held-out pairs, or on other files."""
-    from keras_dl.data.pairs import read_parallel
+    """Measures a trained translator on its held-out pairs, or on others."""
+    from keras_dl.data import pairs as readers
 
     folder = run.find_run(APPLICATION, options.run)
     print(f"run: {folder}")
     trained = run.load_config(folder, Train)
     search = search_of(options, trained)
-    if (options.source is None) != (options.target is None):
-        raise UserError("--source and --target go together; name both files")
-    if options.source is not None:
-        pairs = read_parallel(options.source, options.target, keep_outliers=True)
+    names = sources_of(options)
+    if names:
+        pairs = readers.read_pairs(*names, keep_outliers=True)
+        pairs = pairs.reversed() if trained.reverse else pairs
         say(pairs, load_traits(folder).get("scripts"))
-        parts = {f"data {options.source}": pairs}
-        pictures = run.pictures_folder(folder, str(options.source))
+        parts = {f"data {names[0]}": pairs}
+        pictures = run.pictures_folder(folder, str(names[0]))
     else:
         parts = split_pairs(trained, read_pairs(trained))
         run.check_fingerprint(folder, rows_of(parts), "the data")
@@ -643,7 +692,7 @@ def evaluate(options: Evaluate) -> None:
     metrics = run.read_metrics(folder)
     for name, pairs in parts.items():
         print(f"{name}, {len(pairs):,} pairs:")
-        prefix = f"{name}_" if options.source is None else ""
+        prefix = "" if names else f"{name}_"
         metrics[name] = evaluate_and_draw(translator, pairs, search, folder, pictures, prefix)
     run.write_json(folder / "metrics.json", metrics)
     print(f"pictures: {pictures}")
@@ -690,7 +739,8 @@ def predict(options: Predict) -> None:
         raise UserError("sentences and --file are two ways to name the input; leave one out")
     folder = run.find_run(APPLICATION, options.run)
     print(f"run: {folder}", file=sys.stderr)  # standard output is for the translations alone
-    search = search_of(options, run.load_config(folder, Train), options.n_best)
+    trained = run.load_config(folder, Train)
+    search = search_of(options, trained, options.n_best)
     texts = sentences(options)
     translator = load_translator(folder)
     lines: list[str] = []
@@ -705,7 +755,8 @@ def predict(options: Predict) -> None:
             for number, (text, found) in enumerate(zip(block, translations, strict=True), start + 1):
                 print("\t".join(found.n_best))
                 if found.truncated:
-                    print(f"warning: line {number:,} was too long and was cut off", file=sys.stderr)
+                    most = f"more than {trained.max_length - 1} tokens"
+                    print(f"warning: line {number:,} was too long ({most}) and was cut off", file=sys.stderr)
                 line = {"source": text, "translation": found.text, "score": round(found.score, 6)}
                 line |= {"truncated": found.truncated, "n_best": found.n_best}
                 lines.append(json.dumps(line, ensure_ascii=False) + "\n")
@@ -746,7 +797,8 @@ def export_translator(folder: Path, output: Path, search: Any) -> Path:
             metrics=run.read_metrics(folder),
             command=cli.command_line(APPLICATION, trained),
             notes=f"Beam {search.width}, length penalty {search.alpha}. "
-            f"Sources of more than {trained.max_length - 1} tokens are cut off at a word. Send text in NFC.",
+            f"Sources of more than {trained.max_length - 1} tokens are cut off at a word."
+            + ("" if trained.unit == "subwords" else " Send text in NFC."),
         ),
         folder=output / APPLICATION,
         assets={

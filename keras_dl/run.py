@@ -31,8 +31,7 @@ def new_run(application: str, run: Path | None = None) -> Path:
         while run.exists():
             suffix += 1
             run = RUNS / application / f"{stamp}-{suffix}"
-    elif (run / "config.json").exists():
-        raise UserError(f"{run} already holds a run; go on with it by --resume, or name another --run")
+    check_free(run)
     try:
         (run / "plots").mkdir(parents=True, exist_ok=True)
         probe = run / ".writable"
@@ -41,6 +40,16 @@ def new_run(application: str, run: Path | None = None) -> Path:
     except OSError as error:
         raise UserError(f"can't write to {run} ({error.strerror}); name another folder with --run") from error
     return run
+
+
+def check_free(run: Path | None) -> None:
+    """Refuses the folder of a run for a new one; None passes.
+
+    Raises:
+        UserError: if so.
+    """
+    if run is not None and (run / "config.json").exists():
+        raise UserError(f"{run} already holds a run; go on with it by --resume, or name another --run")
 
 
 def find_run(application: str, run: Path | None = None) -> Path:

@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from keras_dl.data.order import endless_epochs, shuffled
 
-MULTIPLE = 8  # so that a batch splits evenly over as many replicas
+MULTIPLE = 8  # so that most batches split evenly over as many replicas
 JITTER = 2.0  # tokens: neighbours in length meet in changing batches
 
 
@@ -30,9 +30,17 @@ class EncodedPairs:
         """Tokens of the longer side of each pair."""
         return tf.maximum(self.sources.row_lengths(), self.targets.row_lengths() - 1).numpy()
 
-    def batch(self, rows: tf.Tensor) -> tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor]:
-        """What a model is trained on: its inputs, the next tokens, and weights of mean 1 that leave out padding."""
-        source, target = (tf.gather(side, rows).to_tensor() for side in (self.sources, self.targets))
+    def batch(self, rows: tf.Tensor, multiple: int = 1) -> tuple[dict[str, tf.Tensor], tf.Tensor, tf.Tensor]:
+        """What a model is trained on: its inputs, the next tokens, and weights of mean 1 that leave out padding.
+
+        Args:
+            rows: of the pairs.
+            multiple: rows of padding make the batch a multiple of it; the loss is the same.
+        """
+        missing = -tf.shape(rows)[0] % multiple
+        source, target = (
+            tf.pad(tf.gather(side, rows).to_tensor(), [[0, missing], [0, 0]]) for side in (self.sources, self.targets)
+        )
         following = target[:, 1:]
         real = tf.cast(following != 0, tf.float32)
         return {"source": source, "target": target[:, :-1]}, following, real / tf.reduce_mean(real)
@@ -53,7 +61,9 @@ def batch_ends(lengths: np.ndarray, batch_tokens: int) -> np.ndarray:
     return np.array(ends[1:])
 
 
-def bucketed_stream(pairs: EncodedPairs, batch_tokens: int, seed: int, start_step: int = 0) -> tf.data.Dataset:
+def bucketed_stream(
+    pairs: EncodedPairs, batch_tokens: int, seed: int, start_step: int = 0, multiple: int = 1
+) -> tf.data.Dataset:
     """Endless batches, in a new random order every epoch; an epoch has `len(batch_ends(...))` of them.
 
     Args:
@@ -61,6 +71,7 @@ def bucketed_stream(pairs: EncodedPairs, batch_tokens: int, seed: int, start_ste
         batch_tokens: tokens of a side in a batch, over all replicas.
         seed: of the order.
         start_step: the step of the first batch.
+        multiple: see `EncodedPairs.batch`; of replicas, which leave out what does not split evenly.
     """
     lengths = pairs.longest()
     ends = batch_ends(lengths, batch_tokens)
@@ -73,7 +84,9 @@ def bucketed_stream(pairs: EncodedPairs, batch_tokens: int, seed: int, start_ste
         return tf.gather(order.to_tensor(-1), shuffled(len(ends), seed, epoch))
 
     rows = endless_epochs(epoch_rows, len(ends), start_step)
-    batches = rows.map(lambda row: pairs.batch(tf.boolean_mask(row, row >= 0)), tf.data.AUTOTUNE, deterministic=True)
+    batches = rows.map(
+        lambda row: pairs.batch(tf.boolean_mask(row, row >= 0), multiple), tf.data.AUTOTUNE, deterministic=True
+    )
     return batches.prefetch(tf.data.AUTOTUNE)
 
 
@@ -81,4 +94,4 @@ def ordered_batches(pairs: EncodedPairs, batch_tokens: int) -> tf.data.Dataset:
     """Every pair once, in order of length: for validation."""
     lengths = pairs.longest()
     order = tf.RaggedTensor.from_row_limits(np.argsort(lengths, kind="stable"), batch_ends(lengths, batch_tokens))
-    return tf.data.Dataset.from_tensor_slices(order).map(pairs.batch).prefetch(1)
+    return tf.data.Dataset.from_tensor_slices(order).map(lambda rows: pairs.batch(rows)).prefetch(1)

@@ -52,6 +52,24 @@ class Pairs:
         return script(self.sources), script(self.targets)
 
 
+def read_pairs(*names: str | Path, keep_outliers: bool = False) -> Pairs:
+    """The pairs of a source and a target file, or of one TSV or `tfds:NAME@SPLIT`.
+
+    Args:
+        *names: two, or one.
+        keep_outliers: see `checked`.
+
+    Raises:
+        UserError: as `read_parallel`, `read_tsv` and `read_tfds_pairs`.
+    """
+    if len(names) == 2:
+        return read_parallel(*map(Path, names), keep_outliers=keep_outliers)
+    name = str(names[0])
+    if name.startswith("tfds:"):
+        return read_tfds_pairs(name[5:], keep_outliers=keep_outliers)
+    return read_tsv(Path(name), keep_outliers=keep_outliers)
+
+
 def read_parallel(source: Path, target: Path, *, keep_outliers: bool = False) -> Pairs:
     """Line i of one file translates line i of the other; `.gz` files are unpacked.
 
@@ -72,8 +90,12 @@ def read_parallel(source: Path, target: Path, *, keep_outliers: bool = False) ->
     return checked(sources, targets, f"{source} and {target}", (of_source, of_target), keep_outliers=keep_outliers)
 
 
-def read_tsv(path: Path) -> Pairs:
+def read_tsv(path: Path, *, keep_outliers: bool = False) -> Pairs:
     """The first two columns of a tab-separated file, which may be a `.gz`; further columns are ignored.
+
+    Args:
+        path: see `read_lines`.
+        keep_outliers: see `checked`.
 
     Raises:
         UserError: naming the line that has no second column, and as `read_parallel`.
@@ -81,17 +103,20 @@ def read_tsv(path: Path) -> Pairs:
     sources, targets = [], []
     lines, note = read_lines(path)
     for number, line in enumerate(lines, 1):
-        columns = line.split("\t")
-        if len(columns) < 2 and line.strip():
+        columns = line.split("\t") if line.strip() else ["", ""]
+        if len(columns) < 2:
             raise UserError(f"{path}, line {number} has no tab: give a sentence, a tab and its translation")
-        if line.strip():
-            sources.append(columns[0])
-            targets.append(columns[1])
-    return checked(sources, targets, str(path), (note,))
+        sources.append(columns[0])
+        targets.append(columns[1])
+    return checked(sources, targets, str(path), (note,), keep_outliers=keep_outliers)
 
 
-def read_tfds_pairs(name: str, split: str = "train") -> Pairs:
+def read_tfds_pairs(name: str, *, keep_outliers: bool = False) -> Pairs:
     """A translation set of TensorFlow Datasets, such as `ted_hrlr_translate/pt_to_en`, in its own direction.
+
+    Args:
+        name: as TensorFlow Datasets spells it, with `@SPLIT` for another split than `train`.
+        keep_outliers: see `checked`.
 
     Raises:
         UserError: for an unknown set or split, one that is not of sentence pairs, or one that can't be had.
@@ -100,6 +125,8 @@ def read_tfds_pairs(name: str, split: str = "train") -> Pairs:
 
     from keras_dl.data.tfds import prepared_builder, read_split
 
+    name, _, split = name.partition("@")
+    split = split or "train"
     builder = prepared_builder(name)
     keys = builder.info.supervised_keys
     features = builder.info.features
@@ -107,7 +134,17 @@ def read_tfds_pairs(name: str, split: str = "train") -> Pairs:
         raise UserError(f"tfds:{name} has no sentence pairs; choose a translation set")
     rows = list(read_split(builder, name, split).as_numpy_iterator())
     sources, targets = ([row[key].decode("utf-8") for row in rows] for key in keys)
-    return checked(sources, targets, f"tfds:{name}")
+    return checked(sources, targets, f"tfds:{name}@{split}", keep_outliers=keep_outliers)
+
+
+def tfds_validation(name: str) -> str | None:
+    """`NAME@validation` for `NAME`, `NAME@train` or a part of that, if the set has such a split."""
+    from keras_dl.data.tfds import prepared_builder
+
+    name, _, split = name.partition("@")
+    if split.partition("[")[0] in ("", "train") and "validation" in prepared_builder(name).info.splits:
+        return f"{name}@validation"
+    return None
 
 
 def read_lines(path: Path) -> tuple[list[str], str | None]:
@@ -144,8 +181,10 @@ def decode_lines(content: bytes, name: str) -> tuple[list[str], str | None]:
 
 def split_lines(text: str) -> list[str]:
     """The lines of a text as an editor counts them."""
-    # Not str.splitlines: a vertical tab or U+2028 within a sentence would shift all that follow.
-    lines = text.replace("\r\n", "\n").split("\n")
+    # Not str.splitlines: a vertical tab or U+2028 within a sentence would shift all that follow. So would a carriage
+    # return, unless it is what ends the lines.
+    text = text.replace("\r\n", "\n")
+    lines = (text if "\n" in text else text.replace("\r", "\n")).split("\n")
     return lines[:-1] if not lines[-1] else lines
 
 

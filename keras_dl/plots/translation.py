@@ -89,15 +89,15 @@ def attention_html(
 
 @Picture
 def score_by_length(
-    bins: Sequence[str], scores: Sequence[float], counts: Sequence[int], metric: str = "BLEU"
+    bins: Sequence[str], scores: Sequence[float], counts: Sequence[int], metric: str = "BLEU", unit: str = "words"
 ) -> Figure:
-    """A bar per range of lengths of the source, with the number of sentences over it."""
+    """A bar per range of lengths of the source, which are counted in `unit`, with the number of sentences over it."""
     figure = Figure(figsize=(6.5, 3.4))
     axes = figure.add_subplot()
     bars = axes.bar(range(len(bins)), scores, color=BLUE, width=0.7)
     axes.bar_label(bars, [f"{count:,}" for count in counts], fontsize=8, color=GREY, padding=2)
     axes.set_xticks(range(len(bins)), bins)
-    axes.set(title=f"{metric} by length of the source", xlabel="words in the source", ylabel=metric)
+    axes.set(title=f"{metric} by length of the source", xlabel=f"{unit} in the source", ylabel=metric)
     axes.margins(y=0.12)
     axes.grid(axis="x", visible=False)
     return figure

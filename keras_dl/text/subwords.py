@@ -57,10 +57,13 @@ class Pieces(tf.Module):
         return len(self.pieces)
 
     def encode(self, texts: tf.Tensor) -> tf.RaggedTensor:
-        """int32 `(n, None)` for strings `(n,)`, without marks."""
+        """int32 `(n, None)` for strings `(n,)`, without marks. Only subwords bring the strings into NFC: the
+        op for that is TensorFlow Text's."""
         texts = plain(texts)
         if self.unit == "subwords":
-            return self._tokenizer.tokenize(texts)
+            import tensorflow_text
+
+            return self._tokenizer.tokenize(tensorflow_text.normalize_utf8(texts, "NFC"))
         return tf.ragged.map_flat_values(self._numbers.lookup, split(texts, self.unit))
 
     def decode(self, ids: tf.Tensor) -> tf.Tensor:
@@ -104,7 +107,8 @@ def learn_pieces(texts: Sequence[str], unit: str, size: int) -> Pieces:
         marks = {"pad_id": PAD, "bos_id": START, "eos_id": END, "unk_id": UNKNOWN, "unk_surface": MARKS[UNKNOWN]}
         # Of thousands of Chinese characters the rarest occur once: they are left unknown.
         coverage = 1.0 if characters < 500 else 0.9995
-        model = train_subwords(texts, size, character_coverage=coverage, split_digits=True, **marks)
+        flags = {"flag": "--vocabulary", "character_coverage": coverage, "split_digits": True}
+        model = train_subwords(texts, size, **flags, **marks)
         return Pieces(unit, model=model)
     counts: Counter[bytes] = Counter()
     for start in range(0, len(texts), 4096):

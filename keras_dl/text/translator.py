@@ -10,7 +10,7 @@ import tensorflow as tf
 
 from keras_dl.registry import model_info
 from keras_dl.text import seq2seq, transformer
-from keras_dl.text.decoding import Hypotheses, Limits, beam_search, greedy_search, wu_penalty
+from keras_dl.text.decoding import DEAD, Hypotheses, Limits, beam_search, greedy_search, wu_penalty
 from keras_dl.text.subwords import END, PAD, START, UNKNOWN, Pieces
 
 DECODERS = {"transformer": transformer, "seq2seq": seq2seq, "seq2seq_attention": seq2seq}
@@ -75,7 +75,9 @@ class Translator:
         lengths = tf.where(truncated, cut, tf.cast(ids.row_lengths(), tf.int32))
         kept = tf.RaggedTensor.from_tensor(window, lengths)
         ends = tf.fill([tf.shape(window)[0], 1], END)
-        return tf.concat([kept, ends], axis=1).to_tensor(PAD), truncated
+        source = tf.concat([kept, ends], axis=1).to_tensor(PAD)
+        # A recurrent layer needs a place even where there is no text.
+        return tf.pad(source, [[0, 0], [0, tf.cast(tf.shape(source)[1] == 0, tf.int32)]]), truncated
 
     def longest(self, source: tf.Tensor) -> tf.Tensor:
         """Tokens that translations of encoded sources may have, the mark of the end included: int32 `(n,)`."""
@@ -85,7 +87,8 @@ class Translator:
     def search(self, source: tf.Tensor, search: Search) -> Hypotheses:
         """Token ids of the best translations of encoded sources."""
         longest = self.longest(source)
-        limits = Limits(END, tf.reduce_max(longest), longest, forbidden=(PAD, START, UNKNOWN))
+        # Without a text there is no longest one.
+        limits = Limits(END, tf.maximum(tf.reduce_max(longest), 1), longest, forbidden=(PAD, START, UNKNOWN))
         step, state = self.architecture.decoder(self.model, source, limits.max_length)
         start = tf.fill(tf.shape(source)[:1], START)
         penalty = wu_penalty(search.alpha)
@@ -95,13 +98,14 @@ class Translator:
 
     def graph(self, texts: tf.Tensor, search: Search) -> dict[str, tf.Tensor]:
         """Strings `(n,)` to `translations` and `scores` `(n,)`, `n_best` and `n_best_scores` `(n, k)`, `truncated`
-        `(n,)`. An empty text has an empty translation, of score 0."""
+        `(n,)`. An empty text has an empty translation, of score 0. Where there are fewer than k different translations,
+        the last places are empty, of score `DEAD`."""
         source, truncated = self.encode(texts)
         found = self.search(source, search)
         k = found.scores.shape[1]
         strings = tf.reshape(self.target.decode(tf.reshape(found.tokens, [-1, tf.shape(found.tokens)[2]])), [-1, k])
         empty = (source[:, 0] == END)[:, None]
-        strings, scores = tf.where(empty, "", strings), tf.where(empty, 0.0, found.scores)
+        strings, scores = distinct(tf.where(empty, "", strings), tf.where(empty, 0.0, found.scores))
         return {
             "translations": strings[:, 0],
             "scores": scores[:, 0],
@@ -152,3 +156,16 @@ class Translator:
         rows = [*(self.target.pieces[i] for i in target.numpy()[0, 1:]), "⏎"]
         columns = [*(self.source.pieces[i] for i in source.numpy()[0, :-1]), "⏎"]
         return np.array(weights[0]), columns, rows
+
+
+def distinct(strings: tf.Tensor, scores: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+    """The first of each text's equal strings `(n, k)`, in their order, with its score; then `""` and `DEAD`.
+
+    Several token sequences may spell one text, such as `ab` `c` and `a` `bc`.
+    """
+    places = tf.range(tf.shape(strings)[1])
+    equal = strings[:, :, None] == strings[:, None, :]
+    again = tf.reduce_any(equal & (places[None, :] < places[:, None]), axis=2)
+    order = tf.argsort(tf.cast(again, tf.int32), axis=1, stable=True)
+    strings, scores = tf.where(again, "", strings), tf.where(again, DEAD, scores)
+    return tf.gather(strings, order, batch_dims=1), tf.gather(scores, order, batch_dims=1)

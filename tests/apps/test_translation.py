@@ -1,6 +1,7 @@
 """The application as its user runs it: train, evaluate, predict, export, resume, bad input."""
 
 import contextlib
+import dataclasses
 import io
 import json
 import random
@@ -88,7 +89,7 @@ def test_predict_takes_whatever_comes(home, capsys, monkeypatch):
     out, err = capsys.readouterr()
     lines = out.splitlines()
     assert lines[0] == "zwei eins" and lines[1] == "" and len(lines) == 4
-    assert err.count("warning: line 4 was too long") == err.count("too long") == 1
+    assert err.count("warning: line 4 was too long (more than 127 tokens)") == err.count("too long") == 1
     stored = [json.loads(line) for line in (newest(home) / "predictions.jsonl").read_text().splitlines()]
     assert [line["truncated"] for line in stored] == [False, False, False, True]
     monkeypatch.setattr(sys, "stdin", io.StringIO("three four\nfive\n"))
@@ -208,6 +209,15 @@ def test_resumed_run_ends_as_an_unbroken_one(tmp_path, monkeypatch, unmeasured):
         (("--label-smoothing", "1.5"), "--label-smoothing is 1.5; give 0 to 1"),
         (("--scheduled-sampling", "5"), "--scheduled-sampling is 5.0; give 0 to 1"),
         (("--seed", "-1"), "--seed is -1; give 0 or more"),
+        (("--attention", "additive"), "--attention needs --model seq2seq_attention"),
+        (("--attention", "scaled_dot", "--model", "seq2seq"), "--attention needs --model seq2seq_attention"),
+        (("--heads", "2", "--model", "seq2seq"), "--heads is for Transformers"),
+        (("--norm", "pre", "--model", "seq2seq_attention"), "--norm is for Transformers"),
+        (("--source", "x.en", "--target", "x.de", "--languages", "en-de"), "--languages is for the built-in sample"),
+        (("--data", "x.tsv", "--languages", "en-de"), "--languages is for the built-in sample"),
+        (("--validation", "x.en", "x.de", "x.tsv"), "--validation takes a source and a target file, or one TSV"),
+        (("--run", "taken"), "taken already holds a run"),
+        (("--source", "x.en", "--target", "x.de", "--vocabulary", "9"), "--vocabulary 9 is too small"),
     ],
 )
 def test_bad_input_ends_in_one_line(tmp_path, monkeypatch, capsys, words, message):
@@ -216,6 +226,8 @@ def test_bad_input_ends_in_one_line(tmp_path, monkeypatch, capsys, words, messag
     german = target.read_text().splitlines(keepends=True)
     (tmp_path / "short.de").write_text("".join(german[:3]))
     (tmp_path / "binary.de").write_bytes(bytes(range(256)) * 12)
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "config.json").touch()
     assert app("train", *words) == 2
     err = capsys.readouterr().err
     assert message in err and err.startswith("error: ") and err.count("\n") == 1
@@ -370,18 +382,73 @@ def test_score_names_its_tokeniser(tmp_path, capsys):
     assert capsys.readouterr().out.count("BLEU (tokeniser zh) ") == 2
 
 
-def test_evaluation_is_of_the_whole_file_and_says_what_is_odd(parrot, monkeypatch, capsys):
+@pytest.fixture
+def measured(monkeypatch):
+    """The pairs and the file names' prefix of each part that `evaluate` would measure."""
+    seen = []
+    monkeypatch.setattr(translation, "evaluate_and_draw", lambda _, pairs, *rest: seen.append((pairs, rest)) or {})
+    return seen
+
+
+@pytest.mark.parametrize("reverse", [False, True])
+def test_other_pairs_have_the_direction_of_the_training(parrot, measured, reverse):
+    home = parrot.parents[2]
+    (home / "x.tsv").write_text("one\teins\ntwo\tzwei\n")
+    _, target = write_pairs(home, "y", 5, seed=0)
+    runs.save_config(parrot, Train(source="a", target="b", reverse=reverse))
+    assert app("evaluate", "--data", "x.tsv") == 0
+    assert app("evaluate", "--source", "y.en", "--target", "y.de") == 0
+    trained = runs.load_config(parrot, Train)
+    for validation in (("x.tsv",), ("y.en", "y.de")):
+        parts = translation.split_pairs(dataclasses.replace(trained, validation=validation), measured[0][0])
+        measured.append((parts["validation"], None))
+    table, files, *validations = (pairs for pairs, _ in measured)
+    assert (table.sources if not reverse else table.targets) == ("one", "two")
+    assert (files.targets if not reverse else files.sources) == tuple(target.read_text().splitlines())
+    assert [(one.sources, one.targets) for one in validations] == [(one.sources, one.targets) for one in (table, files)]
+    assert set(runs.read_metrics(parrot)) == {"data x.tsv", "data y.en"}
+    assert app("evaluate", "--data", "x.tsv", "--source", "y.en", "--target", "y.de") == 2
+
+
+def test_a_set_is_validated_on_its_own_split(monkeypatch):
+    read = []
+    pairs = Pairs(("one",), ("eins",), "x")
+    monkeypatch.setattr("keras_dl.data.pairs.read_tfds_pairs", lambda name, **_: read.append(name) or pairs)
+    monkeypatch.setattr("keras_dl.data.pairs.tfds_validation", lambda name: f"{name}@validation")
+    parts = translation.split_pairs(Train(data="tfds:x/y"), pairs)
+    assert set(parts) == {"train", "validation"} and read == ["x/y@validation"]
+    translation.split_pairs(Train(data="tfds:x/y", validation=("tfds:z@test",)), pairs)
+    assert read[1:] == ["z@test"]
+
+
+@pytest.mark.parametrize(("text", "unit"), [("one two", "words"), ("我们吃", "characters")])
+def test_lengths_are_in_the_unit_that_they_are_counted_in(tmp_path, monkeypatch, text, unit):
+    drawn = []
+    monkeypatch.setattr("keras_dl.plots.score_by_length", lambda *_, **options: drawn.append(options["unit"]))
+    translation.draw_lengths(Pairs((text,), ("x",), "x"), ["x"], tmp_path)
+    assert drawn == [unit]
+
+
+def test_the_searches_are_compiled_before_their_time_is_taken(tmp_path, monkeypatch):
+    counts = []
+    translate = Parrot.translate
+    monkeypatch.setattr(
+        Parrot, "translate", lambda self, texts, *rest: counts.append(len(texts)) or translate(self, texts, *rest)
+    )
+    translation.evaluate_and_draw(Parrot(), Pairs(("a", "b"), ("A", "B"), "x"), Search(2), tmp_path, tmp_path)
+    assert counts == [1, 2, 1, 2]
+
+
+def test_evaluation_is_of_the_whole_file_and_says_what_is_odd(parrot, measured, capsys):
     home = parrot.parents[2]
     english = [f"sentence number {i} of the file" for i in range(9)]
     chinese = [f"这是第{i}句话" for i in range(9)]
     (home / "s").write_text("\n".join(["", *english]))
     (home / "t").write_bytes("\n".join(["空", *chinese[:-1], "长" * 400]).encode("gbk"))
     runs.write_json(parrot / "pairs.json", {"scripts": ["CJK", "LATIN"], "expansion": 2.0})
-    measured = []
-    monkeypatch.setattr(translation, "evaluate_and_draw", lambda translator, pairs, *_: measured.append(pairs) or {})
     assert app("evaluate", "--source", "s", "--target", "t") == 0
     out = capsys.readouterr().out
-    assert len(measured[0]) == 9 and "t: read as GBK" in out and "left out 1 with an empty side" in out
+    assert len(measured[0][0]) == 9 and "t: read as GBK" in out and "left out 1 with an empty side" in out
     assert "source is written in CJK in training and in LATIN in s and t" in out
     (parrot / "pairs.json").unlink()
     assert app("evaluate", "--source", "s", "--target", "t") == 0

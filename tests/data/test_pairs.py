@@ -2,6 +2,8 @@
 
 import datetime
 import gzip
+import itertools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,13 +17,16 @@ from keras_dl.data.pairs import (
     checked,
     hold_out,
     read_lines,
+    read_pairs,
     read_parallel,
     read_tfds_pairs,
     read_tsv,
     script,
+    split_lines,
     swapped_sides,
+    tfds_validation,
 )
-from keras_dl.data.samples.numbers import chinese_number, number_pairs, written
+from keras_dl.data.samples.numbers import LANGUAGES, chinese_number, number_pairs, written
 from keras_dl.errors import UserError
 
 ENGLISH = ["One house.", "Two  houses.", "", "Three houses."]
@@ -52,6 +57,27 @@ def test_lines_stay_aligned_whatever_they_hold(tmp_path):
     source = write(tmp_path / "a", ["a\u2028b \x0c c", "e\u0301t\u00e9", "last"])
     pairs = read_parallel(source, write(tmp_path / "b", ["eins", "zwei", "drei"]))
     assert pairs.sources == ("a b c", "\u00e9t\u00e9", "last")
+
+
+def test_carriage_returns_end_lines_where_nothing_else_does():
+    assert split_lines("a\rb\r") == split_lines("a\r\nb\r\n") == ["a", "b"]
+    assert split_lines("a\rb\nc\n") == ["a\rb", "c"]
+
+
+def test_blank_rows_of_a_table_are_counted(tmp_path):
+    pairs = read_tsv(write(tmp_path / "x.tsv", ["one house\tein Haus", "", "\t", "two\tzwei"]))
+    assert len(pairs) == 2 and pairs.dropped == {"with an empty side": 2}
+
+
+def test_files_to_measure_on_are_read_whole(tmp_path):
+    rows = [f"sentence number {i} of the file\tSatz Nummer {i} der Datei" for i in range(9)] + ["one\t" + "eins " * 40]
+    assert len(read_pairs(write(tmp_path / "x.tsv", rows))) == 9
+    assert len(read_pairs(tmp_path / "x.tsv", keep_outliers=True)) == 10
+    names = [write(tmp_path / f"x.{i}", [row.split("\t")[i] for row in rows]) for i in range(2)]
+    assert (
+        read_pairs(*names, keep_outliers=True).targets
+        == read_pairs(str(tmp_path / "x.tsv"), keep_outliers=True).targets
+    )
 
 
 def test_outliers_in_length_are_dropped_and_counted():
@@ -144,6 +170,22 @@ def test_tensorflow_datasets(monkeypatch):
         assert len(pairs) + sum(pairs.dropped.values()) == 5
         with pytest.raises(UserError, match="no sentence pairs"):
             read_tfds_pairs("imdb_reviews")
+        test = tfds.load("ted_hrlr_translate/pt_to_en", split="test", as_supervised=True)
+        whole = read_pairs("tfds:ted_hrlr_translate/pt_to_en@test", keep_outliers=True)
+        first = next(iter(test))[0].numpy().decode()
+        assert " ".join(first.split()) in whole.sources and whole.name == "tfds:ted_hrlr_translate/pt_to_en@test"
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("x/y", "x/y@validation"), ("x/y@train[:9%]", "x/y@validation"), ("x/y@test", None), ("lonely", None)],
+)
+def test_a_set_has_a_validation_split_of_its_own(monkeypatch, name, expected):
+    splits = {"x/y": ["train", "validation"], "lonely": ["train"]}
+    monkeypatch.setattr(
+        tfds_reader, "prepared_builder", lambda name: SimpleNamespace(info=SimpleNamespace(splits=splits[name]))
+    )
+    assert tfds_validation(name) == expected
 
 
 def test_held_out_parts_share_no_sentence():
@@ -194,6 +236,28 @@ def test_an_epoch_has_every_pair_once_and_few_tokens_a_batch(encoded):
     # Like lengths share a batch: of a random order more than a third would be padding.
     padding = sum(float(tf.reduce_sum(tf.cast(f == 0, tf.float32))) for _, f, _ in epoch)
     assert padding / sum(f.shape.num_elements() for _, f, _ in epoch) < 0.4
+
+
+def test_batches_split_evenly_and_lose_no_pair(encoded):
+    """203 pairs leave a batch that does not; more padding changes no loss."""
+    steps = len(batch_ends(encoded.longest(), 400))
+    plain, padded = (list(bucketed_stream(encoded, 400, 3, multiple=m).take(steps)) for m in (1, 3))
+    assert all(batch[1].shape[0] % 3 == 0 for batch in padded)
+    assert [row for row in rows_of(padded) if row] == rows_of(plain)
+    for one, two in zip(plain, padded, strict=True):
+        (_, following, weight), rows = two, one[1].shape[0]
+        assert not following[rows:].numpy().any() and not weight[rows:].numpy().any()
+        # What a loss of 1 per token adds up to; the mean divides by all places.
+        share = weight[:rows] / tf.cast(tf.size(following), tf.float32)
+        np.testing.assert_allclose(share, one[2] / tf.cast(tf.size(one[1]), tf.float32), rtol=1e-5)
+
+
+@pytest.mark.parametrize("source, target", itertools.permutations(LANGUAGES, 2))
+def test_sample_has_every_direction(source, target):
+    sources, targets = number_pairs(source, target, 60, seed=1)
+    pairs = checked(sources, targets, "x")
+    assert len({*sources}) == len({*targets}) == 60 == len(pairs) + sum(pairs.dropped.values())
+    assert pairs.scripts() == tuple("CJK" if side == "zh" else "LATIN" for side in (source, target))
 
 
 def test_stream_is_a_function_of_seed_and_step(encoded):

@@ -37,3 +37,6 @@ def test_bars_have_their_height_and_count():
     (axes,) = figure.axes
     assert [bar.get_height() for bar in axes.patches] == [40.0, 20.0]
     assert {text.get_text() for text in axes.texts} == {"1,000", "30"}
+    assert axes.get_xlabel() == "words in the source"
+    (axes,) = plots.score_by_length.draw(["1-5"], [40.0], [9], unit="characters").axes
+    assert axes.get_xlabel() == "characters in the source"

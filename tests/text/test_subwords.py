@@ -1,6 +1,7 @@
 """Pieces: text to ids and back, for each unit, also of characters never seen."""
 
 import tracemalloc
+import unicodedata
 
 import numpy as np
 import pytest
@@ -68,6 +69,15 @@ def test_all_that_is_a_space_counts_as_one():
     assert [text.decode() for text in plain(tf.constant(texts)).numpy()] == ["a b"] * 4 + ["a\u200bb"]
 
 
+def test_subwords_take_text_in_any_form_of_unicode():
+    pieces = learn_pieces(TEXTS, "subwords", 120)
+    texts = [*TEXTS[:3], "e\u0301t\u00e9 \u1112\u1161\u11ab"]
+    apart = [unicodedata.normalize("NFD", text) for text in texts]
+    whole = [unicodedata.normalize("NFC", text) for text in texts]
+    assert apart[1] != whole[1]
+    assert pieces.encode(tf.constant(apart)).to_list() == pieces.encode(tf.constant(whole)).to_list()
+
+
 def test_many_sentences_are_thinned_evenly(monkeypatch):
     """A joint vocabulary has all sources before all targets: the first sentences are of one language."""
     monkeypatch.setattr(sentencepieces, "_SENTENCES", 200)
@@ -92,5 +102,13 @@ def test_characters_are_counted_without_a_copy_of_the_texts(monkeypatch):
 def test_impossible_vocabularies_are_refused():
     with pytest.raises(UserError, match="--unit"):
         learn_pieces(TEXTS, "bytes", 100)
-    with pytest.raises(UserError, match="subwords"):
+    with pytest.raises(
+        UserError, match=r"^--vocabulary 20 is too small .*: give --vocabulary (\d+) or more$"
+    ) as refused:
         learn_pieces(TEXTS, "subwords", 20)
+    least = int(str(refused.value).split()[-3])
+    assert len(learn_pieces(TEXTS, "subwords", least)) == least
+    with pytest.raises(
+        UserError, match=r"^no subwords can be found in these texts: give more of them, or --unit words$"
+    ):
+        learn_pieces([" "] * 9, "subwords", 20)
