@@ -8,6 +8,7 @@ import functools
 import inspect
 import io
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -32,7 +33,7 @@ APPLICATION = "yolo_detection"
 BUILTIN_STEPS, STEPS = 1600, 3600  # three minutes and less than an hour on two cores
 EPOCHS = (8, 300)  # at least and at most, where the user names no number
 BUILTIN_SIZE, SIZE = 96, 416
-MOST = 100  # detections per picture, as COCO scores them
+MOST = 100  # detections per picture, as COCO scores them, where the user's pictures have no more objects
 SCORED = (0.001, 0.6)  # score and IoU threshold when precision is measured at every recall
 SHOWN = (0.4, 0.5)  # the same when boxes are shown to people
 BATCH = 16  # pictures at a time outside training
@@ -60,6 +61,8 @@ class Train(cli.TrainingOptions):
     """Of the backbone: auto (what can be had), imagenet, builtin, none, or a file of a classifier or detector."""
     image_size: int | None = None
     """Pixels of the longer side. By default 416, for the built-in scenes 96; models of one size have their own."""
+    max_detections: int | None = None
+    """Objects found on a picture, at most. By default 100, or twice as many as a training picture has if more."""
     anchors: Literal["auto", "paper"] = "auto"
     """auto: from the user's own boxes by k-means, for models that have anchors. paper: the model's own."""
     epochs: int | None = None
@@ -132,6 +135,8 @@ def read_data(data: str, class_names: Path | None, strict: bool, seed: int) -> B
         print(f"{background:,} of them without objects, as background")
     if box_set.clipped:
         print(f"{box_set.clipped:,} boxes reached outside their pictures, and were cut off at the edge")
+    for note in box_set.notes:
+        print(note)
     cli.say_skipped(box_set.skipped)
     return box_set
 
@@ -248,7 +253,7 @@ def settle(options: Train, train_part: BoxSet) -> tuple[Train, tuple[int, int]]:
     Call it before the seed and the precision are set: looking at shapes clears Keras' session.
 
     Raises:
-        UserError: for options that don't go together, or weights that can't be had.
+        UserError: for options that don't go together, weights that can't be had, or if no box can be learned.
     """
     from keras_dl.data.box_augment import BoxAugmentation
     from keras_dl.registry import model_info
@@ -274,7 +279,14 @@ def settle(options: Train, train_part: BoxSet) -> tuple[Train, tuple[int, int]]:
         load_pretrained(create_detector(options.model, size, len(train_part.class_names)), options.weights)
     steps = (BUILTIN_STEPS if builtin else STEPS) * options.batch_size / len(train_part)
     epochs = options.epochs or min(max(round(steps), EPOCHS[0]), EPOCHS[1])
-    return dataclasses.replace(options, image_size=image_size, epochs=epochs, augment=augment), size
+    most = options.max_detections or most_detections(train_part)
+    settled = {"image_size": image_size, "epochs": epochs, "augment": augment, "max_detections": most}
+    return dataclasses.replace(options, **settled), size
+
+
+def most_detections(train_part: BoxSet) -> int:
+    """How many objects to look for on a picture, where the user names no number."""
+    return max(MOST, 2 * train_part.most)
 
 
 def check_sizes(options: Train, size: tuple[int, int], num_classes: int) -> None:
@@ -299,10 +311,20 @@ def check_sizes(options: Train, size: tuple[int, int], num_classes: int) -> None
 
 
 def say_lost_boxes(box_set: BoxSet, size: tuple[int, int]) -> None:
-    """Says how many boxes are too small to be learned at the size of the network's pictures."""
+    """Says how many boxes are too small to be learned at the size of the network's pictures.
+
+    Raises:
+        UserError: if all are.
+    """
     from keras_dl.data.box_augment import GONE
 
-    lost = int((sides_in_net(box_set, size).min(axis=1) < GONE).sum())
+    small = sides_in_net(box_set, size).min(axis=1) < GONE
+    lost = int(small.sum())
+    if len(small) and small.all():
+        raise UserError(
+            f"all {lost:,} boxes of the training part are under {GONE:g} pixels at {size[1]}x{size[0]}: raise "
+            "--image-size, or correct the boxes"
+        )
     if lost:
         print(f"{lost:,} boxes are under {GONE:g} pixels at {size[1]}x{size[0]} and not learned: raise --image-size")
 
@@ -332,7 +354,7 @@ def load_pretrained(model: keras.Model, weights: str) -> str:
 
 def train(options: Train) -> None:
     """Trains a detector on your pictures, evaluates it, draws what it finds and exports it."""
-    cli.check_positive(options, "epochs", "batch_size", "image_size", "learning_rate", "clip_norm")
+    cli.check_positive(options, "epochs", "batch_size", "image_size", "max_detections", "learning_rate", "clip_norm")
     if options.warmup_epochs < 0:
         raise UserError(f"--warmup-epochs is {options.warmup_epochs:g}; give 0 or more")
     from keras_dl import training
@@ -450,7 +472,8 @@ def fit_detector(
     measured = validation_part.subset(np.random.default_rng(options.seed).permutation(len(validation_part))[:count])
 
     def validate(model: keras.Model) -> dict[str, float]:
-        return {"mAP50": score(find(detector(model, size), measured.images, *SCORED), measured)["mAP50"]}
+        detect = detector(model, size, options.max_detections)
+        return {"mAP50": score(find(detect, measured.images, *SCORED), measured, options.max_detections)["mAP50"]}
 
     model = training.fit(
         build,
@@ -475,17 +498,20 @@ def fit_detector(
 
 
 @functools.lru_cache(maxsize=1)
-def detector(model: keras.Model, size: tuple[int, int] | None = None) -> Callable[..., dict[str, tf.Tensor]]:
+def detector(
+    model: keras.Model, size: tuple[int, int] | None = None, most: int = MOST
+) -> Callable[..., dict[str, tf.Tensor]]:
     """From encoded pictures to boxes, in one graph: what evaluate, predict and the export have in common.
 
     Args:
         model: a detector.
         size: height and width that pictures are letterboxed to, by default the model's own.
+        most: objects on a picture, see `read_most`.
 
     Returns:
         A `tf.function` of `image_bytes (n,)`, `score_threshold (n,)` and `iou_threshold (n,)` that returns `boxes`
-        `(n, 100, 4)`, x1, y1, x2, y2 in pixels of the upright picture as it was sent, `class_ids` and `scores`
-        `(n, 100)`, the best first, and how many there are, `count` `(n,)`. The rest is 0, its class -1.
+        `(n, most, 4)`, x1, y1, x2, y2 in pixels of the upright picture as it was sent, `class_ids` and `scores`
+        `(n, most)`, the best first, and how many there are, `count` `(n,)`. The rest is 0, its class -1.
     """
     import tensorflow as tf
 
@@ -496,12 +522,12 @@ def detector(model: keras.Model, size: tuple[int, int] | None = None) -> Callabl
 
     def detect(image_bytes: tf.Tensor, score_threshold: tf.Tensor, iou_threshold: tf.Tensor) -> dict[str, tf.Tensor]:
         images = decode_images(image_bytes, size, "pad")
-        found = model.predict_boxes(images, score_threshold, iou_threshold, MOST)
+        found = model.predict_boxes(images, score_threshold, iou_threshold, most)
         shapes = tf.map_fn(read_shape, image_bytes, fn_output_signature=tf.TensorSpec((2,), tf.int32))
         boxes = tf.map_fn(
             lambda one: from_letterbox(*one, tf.constant(size)),
             (found["boxes"], shapes),
-            fn_output_signature=tf.TensorSpec((MOST, 4), tf.float32),
+            fn_output_signature=tf.TensorSpec((most, 4), tf.float32),
         )
         return {**found, "boxes": tf.where(found["class_ids"][..., None] >= 0, boxes, 0.0)}
 
@@ -522,21 +548,28 @@ def find(
     with Progress("detecting", len(pictures)) as progress:
         for start in range(0, len(pictures), BATCH):
             batch = pictures[start : start + BATCH]
-            encoded = [Path(picture).read_bytes() if isinstance(picture, str) else picture for picture in batch]
-            rows += find_in_batch(detect, encoded, score_threshold, iou_threshold)
+            rows += find_in_batch(detect, encoded(batch), score_threshold, iou_threshold)
             progress.advance(len(batch))
     return rows
 
 
+def encoded(pictures: Sequence[str] | Sequence[bytes]) -> list[bytes]:
+    """Encoded pictures, read where they are named."""
+    return [Path(picture).read_bytes() if isinstance(picture, str) else picture for picture in pictures]
+
+
 def find_in_batch(
-    detect: Callable[..., dict[str, tf.Tensor]], encoded: Sequence[bytes], score_threshold: float, iou_threshold: float
+    detect: Callable[..., dict[str, tf.Tensor]],
+    image_bytes: Sequence[bytes],
+    score_threshold: float,
+    iou_threshold: float,
 ) -> Found:
     """`find` on as many pictures as go through the network at once."""
     import numpy as np
     import tensorflow as tf
 
-    thresholds = (np.full(len(encoded), value, "float32") for value in (score_threshold, iou_threshold))
-    found = {key: value.numpy() for key, value in detect(tf.constant(encoded), *thresholds).items()}
+    thresholds = (np.full(len(image_bytes), value, "float32") for value in (score_threshold, iou_threshold))
+    found = {key: value.numpy() for key, value in detect(tf.constant(image_bytes), *thresholds).items()}
     counts = found.pop("count")
     return [{key: value[i, :count] for key, value in found.items()} for i, count in enumerate(counts)]
 
@@ -559,11 +592,11 @@ def upright_pixels(picture: str | bytes) -> np.ndarray:
     return tf.cast(decode_upright(tf.constant(encoded)), tf.uint8).numpy()
 
 
-def score(found: Found, box_set: BoxSet) -> dict[str, Any]:
+def score(found: Found, box_set: BoxSet, most: int) -> dict[str, Any]:
     """What `keras_dl.detection.metrics.mean_average_precision` says."""
     from keras_dl.detection.metrics import mean_average_precision
 
-    return mean_average_precision(found, truths_of(box_set), len(box_set.class_names))
+    return mean_average_precision(found, truths_of(box_set), len(box_set.class_names), most)
 
 
 def evaluate_and_draw(model: keras.Model, box_set: BoxSet, folder: Path, pictures: Path) -> dict[str, float]:
@@ -572,9 +605,9 @@ def evaluate_and_draw(model: keras.Model, box_set: BoxSet, folder: Path, picture
 
     from keras_dl import plots
 
-    detect = detector(model)
-    found = find(detect, box_set.images, *SCORED)
-    result = score(found, box_set)
+    most = read_most(folder)
+    detect = detector(model, most=most)
+    result = score(find(detect, box_set.images, *SCORED), box_set, most)
     metrics: dict[str, float] = {"pictures": len(box_set)}
     print(f"  {'class':<24}{'boxes':>8}{'AP50':>10}{'AP50_95':>10}")
     for i, name in enumerate(box_set.class_names):
@@ -606,6 +639,8 @@ def evaluate_and_draw(model: keras.Model, box_set: BoxSet, folder: Path, picture
 
 def evaluate(options: Evaluate) -> None:
     """Measures a trained detector on the validation part of its data, or on other pictures."""
+    if options.data is None and options.class_names is not None:
+        raise UserError("--class-names is for other pictures: name them with --data, or leave it out")
     folder = run.find_run(APPLICATION, options.run)
     print(f"run: {folder}")
     trained = run.load_config(folder, Train)
@@ -625,13 +660,25 @@ def evaluate(options: Evaluate) -> None:
 
 
 def load_detector(folder: Path) -> tuple[keras.Model, tuple[str, ...]]:
-    """The model of a run and its class names."""
+    """The model of a run and its class names.
+
+    Raises:
+        UserError: if the run of several picture sizes was killed before its model got its own.
+    """
     from keras_dl.registry import model_info
     from keras_dl.training import load_model
 
     model_info(run.load_config(folder, Train).model)  # imports what the file needs to be read
     names = (folder / "labels.txt").read_text(encoding="utf-8").splitlines()
-    return load_model(folder / "model.keras"), tuple(names)
+    model = load_model(folder / "model.keras")
+    if None in model.input_shape[1:3]:
+        raise UserError(f"the run in {folder} was killed at its end: finish it with `train --run {folder} --resume`")
+    return model, tuple(names)
+
+
+def read_most(folder: Path) -> int:
+    """How many objects a run's detector finds on a picture at most; so many were all that runs once had."""
+    return run.load_config(folder, Train).max_detections or MOST
 
 
 # Predict
@@ -658,28 +705,29 @@ def predict(options: Predict) -> None:
         import_av(videos[0])
     model, class_names = load_detector(folder)
     images = read_pictures(pictures, read_elsewhere=SUFFIXES) if pictures else None
-    thresholds = {"score_threshold": options.score_threshold, "iou_threshold": options.iou_threshold}
-    detect = functools.partial(find, detector(model), **thresholds)
-    detect_in_batch = functools.partial(find_in_batch, detector(model), **thresholds)
-    output, boxes = folder / "predictions", folder / "predictions.jsonl"
+    detect = functools.partial(
+        find_in_batch,
+        detector(model, most=read_most(folder)),
+        score_threshold=options.score_threshold,
+        iou_threshold=options.iou_threshold,
+    )
+    output, lines = folder / "predictions", Predictions(folder / "predictions.jsonl")
     output.mkdir(exist_ok=True)
-    # A run that is interrupted must not leave the boxes of old pictures beside new ones.
-    boxes.unlink(missing_ok=True)
     taken: set[Path] = set()
-    lines = predict_pictures(images, detect, class_names, output, taken) if images else []
+    if images:
+        predict_pictures(images, detect, class_names, output, taken, lines)
     broken = []
     for video in videos:
         try:
-            lines += predict_video(video, detect_in_batch, class_names, unused(output / f"{video.stem}.mp4", taken))
+            predict_video(video, detect, class_names, unused(output / f"{video.stem}.mp4", taken), lines)
         except UnreadableVideo as error:
             broken.append((str(video), error.reason))
-    if broken and not lines:
+    if not images and len(broken) == len(videos):
         more = f" (and {len(broken) - 1} more like it)" if len(broken) > 1 else ""
         raise UserError(" is ".join(broken[0]) + more)
-    run.write_text(boxes, "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines))
     skipped, files = (images.skipped, images.skipped_files) if images else ((), 0)
     cli.say_skipped((*skipped, *broken), files + len(broken))
-    print(f"boxes: {boxes}\npictures: {output}")
+    print(f"boxes: {lines.path}\npictures: {output}")
 
 
 def sort_files(paths: Iterable[Path]) -> tuple[list[Path], list[Path]]:
@@ -721,37 +769,72 @@ def unused(path: Path, taken: set[Path]) -> Path:
     return free
 
 
+class Predictions:
+    """The file of what was found, a JSON object a line. It grows as pictures are done, so that an interruption keeps
+    them; the boxes of an earlier call stay until there is a first line.
+
+    Args:
+        path: the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path, self._size = path, 0
+
+    def add(self, *found: dict[str, Any]) -> None:
+        """Raises UserError if they can't be written; the lines before them stay."""
+        content = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in found).encode("utf-8")
+        if not self._size:
+            run.write_bytes(self.path, content)
+        else:
+            try:
+                with self.path.open("ab") as file:
+                    file.write(content)
+            except BaseException as error:
+                with contextlib.suppress(OSError):
+                    os.truncate(self.path, self._size)  # no half line
+                if isinstance(error, OSError):
+                    kept = "free some space; what was found so far is in it"
+                    raise UserError(f"can't go on with {self.path} ({error.strerror}): {kept}") from error
+                raise
+        self._size += len(content)
+
+
 def predict_pictures(
     images: ImageSet,
-    detect: Callable[[Sequence[Any]], Found],
+    detect: Callable[[Sequence[bytes]], Found],
     class_names: Sequence[str],
     output: Path,
     taken: set[Path],
-) -> list[dict[str, Any]]:
-    """Draws what is found on each picture into a JPEG, or a PNG if it is too large; returns a line per picture."""
+    lines: Predictions,
+) -> None:
+    """Draws what is found on each picture into a JPEG, or a PNG if it is too large, and adds a line for each."""
     from PIL import Image
 
     from keras_dl import plots
 
-    lines = []
-    for name, file, found in zip(images.names, images.images, detect(images.images), strict=True):
-        objects = as_objects(found, class_names)
-        print(f"{name}: " + (", ".join(f"{one['class']} {one['score']:.2f}" for one in objects) or "nothing"))
-        drawn = plots.annotate(
-            upright_pixels(file), *(found[key] for key in ("boxes", "class_ids", "scores")), class_names
-        )
-        form, suffix = ("JPEG", "jpg") if max(drawn.shape) <= LARGEST_JPEG else ("PNG", "png")
-        buffer = io.BytesIO()
-        Image.fromarray(drawn).save(buffer, form, quality=92)
-        run.write_bytes(unused(output / f"{Path(name).stem}.{suffix}", taken), buffer.getvalue())
-        lines.append({"file": name, "objects": objects})
-    return lines
+    for start in range(0, len(images.images), BATCH):
+        names, files = images.names[start : start + BATCH], images.images[start : start + BATCH]
+        for name, file, found in zip(names, files, detect(encoded(files)), strict=True):
+            objects = as_objects(found, class_names)
+            print(f"{name}: " + (", ".join(f"{one['class']} {one['score']:.2f}" for one in objects) or "nothing"))
+            drawn = plots.annotate(
+                upright_pixels(file), *(found[key] for key in ("boxes", "class_ids", "scores")), class_names
+            )
+            form, suffix = ("JPEG", "jpg") if max(drawn.shape) <= LARGEST_JPEG else ("PNG", "png")
+            buffer = io.BytesIO()
+            Image.fromarray(drawn).save(buffer, form, quality=92)
+            run.write_bytes(unused(output / f"{Path(name).stem}.{suffix}", taken), buffer.getvalue())
+            lines.add({"file": name, "objects": objects})
 
 
 def predict_video(
-    video: Path, detect: Callable[[Sequence[bytes]], Found], class_names: Sequence[str], path: Path
-) -> list[dict[str, Any]]:
-    """Draws what is found on each frame into the MP4 `path`; returns a line per frame."""
+    video: Path,
+    detect: Callable[[Sequence[bytes]], Found],
+    class_names: Sequence[str],
+    path: Path,
+    lines: Predictions,
+) -> None:
+    """Draws what is found on each frame into the MP4 `path`, and adds a line for each."""
     import itertools
 
     from PIL import Image
@@ -760,24 +843,26 @@ def predict_video(
     from keras_dl.data.progress import Progress
     from keras_dl.data.video import read_video, video_writer
 
-    def encoded(frame: np.ndarray) -> bytes:
+    def bitmap(frame: np.ndarray) -> bytes:
         buffer = io.BytesIO()
         Image.fromarray(frame).save(buffer, "BMP")
         return buffer.getvalue()
 
     rate, count, frames = read_video(video)
-    lines: list[dict[str, Any]] = []
+    found_objects = found_frames = 0
     with video_writer(path, rate) as write, Progress(f"frames of {video}", count) as progress:
         while batch := list(itertools.islice(frames, BATCH)):
-            for (seconds, frame), found in zip(batch, detect([encoded(frame) for _, frame in batch]), strict=True):
+            rows = []
+            for (seconds, frame), found in zip(batch, detect([bitmap(frame) for _, frame in batch]), strict=True):
                 drawn = plots.annotate(frame, *(found[key] for key in ("boxes", "class_ids", "scores")), class_names)
                 write(seconds, drawn)
                 objects = as_objects(found, class_names)
-                lines.append({"file": str(video), "seconds": round(seconds, 3), "objects": objects})
+                rows.append({"file": str(video), "seconds": round(seconds, 3), "objects": objects})
+                found_objects += len(objects)
+            lines.add(*rows)
+            found_frames += len(batch)
             progress.advance(len(batch))
-    objects = sum(len(line["objects"]) for line in lines)
-    print(f"{video}: {objects:,} objects in {len(lines):,} frames")
-    return lines
+    print(f"{video}: {found_objects:,} objects in {found_frames:,} frames")
 
 
 # Export
@@ -793,10 +878,10 @@ def export_detector(
 ) -> Path:
     """Writes the next version of `output/yolo_detection`; see `keras_dl.serving.export`.
 
-    Signatures: `serving_default` takes `image_bytes [N]` and returns `boxes [N, 100, 4]`, x1, y1, x2, y2 in pixels of
-    the upright picture that was sent, `classes`, `class_ids` and `scores` `[N, 100]`, best first, and `count [N]`;
-    past the count there are empty names, -1 and 0. `with_thresholds` takes `score_threshold [N]` and
-    `iou_threshold [N]` too.
+    Signatures: `serving_default` takes `image_bytes [N]` and returns `boxes [N, M, 4]`, x1, y1, x2, y2 in pixels of
+    the upright picture that was sent, `classes`, `class_ids` and `scores` `[N, M]`, best first, and `count [N]`; M is
+    what `read_most` says, and past the count there are empty names, -1 and 0. `with_thresholds` takes
+    `score_threshold [N]` and `iou_threshold [N]` too.
     """
     import numpy as np
     import tensorflow as tf
@@ -804,7 +889,7 @@ def export_detector(
     from keras_dl.serving.export import ModelCard, Signature, export
 
     trained = run.load_config(folder, Train)
-    detect = detector(model)
+    detect = detector(model, most=read_most(folder))
     example = tf.io.encode_jpeg(np.full((*model.input_shape[1:3], 3), 127, "uint8")).numpy()
 
     def with_thresholds(

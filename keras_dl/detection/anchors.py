@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 from keras import ops
 
+LARGEST_SAMPLE = 20_000  # sizes that k-means looks at, whose time grows with them
+
 
 def cell_centres(rows: Any, columns: Any, stride: int) -> Any:
     """Centres `(rows, columns, 2)`, x and y in pixels, of a grid's cells."""
@@ -54,9 +56,9 @@ def kmeans_anchors(sizes: np.ndarray, k: int, seed: int = 0, rounds: int = 300) 
     Centres start by k-means++ (each new one far from those before); a cluster's centre is its mean size.
 
     Args:
-        sizes: `(n, 2)`, widths and heights in pixels.
+        sizes: `(n, 2)`, widths and heights in pixels; of more than 20,000 so many are drawn.
         k: how many anchors.
-        seed: of the random start.
+        seed: of what is drawn, and of the random start.
         rounds: at most so many.
 
     Returns:
@@ -73,6 +75,9 @@ def kmeans_anchors(sizes: np.ndarray, k: int, seed: int = 0, rounds: int = 300) 
             f"{k} anchors need as many boxes of different sizes; there are {len(np.unique(sizes, axis=0))}"
         )
     random = np.random.default_rng(seed)
+    if len(sizes) > LARGEST_SAMPLE:
+        drawn = sizes[random.choice(len(sizes), LARGEST_SAMPLE, replace=False)]
+        sizes = drawn if len(np.unique(drawn, axis=0)) >= k else sizes
     centres = sizes[[random.integers(len(sizes))]]
     while len(centres) < k:
         distance = 1 - size_iou(sizes, centres).max(axis=1)

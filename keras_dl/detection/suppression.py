@@ -156,6 +156,10 @@ class _Candidates:
 
     def __init__(self, boxes: Any, scores: Any, class_agnostic: bool) -> None:
         self.boxes, self.class_scores = ops.cast(boxes, "float32"), ops.cast(scores, "float32")
+        if not self.boxes.shape[1]:
+            # Unknown, and so perhaps none: there must be one to point at.
+            self.boxes = ops.pad(self.boxes, ((0, 0), (0, 1), (0, 0)))
+            self.class_scores = ops.pad(self.class_scores, ((0, 0), (0, 1), (0, 0)), constant_values=float("-inf"))
         self.class_agnostic = class_agnostic
         self.scores = ops.max(self.class_scores, axis=-1, keepdims=True) if class_agnostic else self.class_scores
         self.per_box = self.scores.shape[-1]

@@ -1,7 +1,9 @@
 """The application as its user runs it: train, evaluate, predict, export, resume, bad input."""
 
 import contextlib
+import errno
 import functools
+import io
 import json
 import os
 import shutil
@@ -19,6 +21,7 @@ import keras_dl
 from apps import yolo_detection
 from apps.yolo_detection import APPLICATION, COMMANDS, net_size
 from keras_dl import cli
+from keras_dl.errors import UserError
 
 SMALL = ("--image-size", "64", "--epochs", "40", "--batch-size", "4", "--weights", "none", "--augment", "mirror")
 SMALL += ("--model", "yolo_v3_tiny", "--learning-rate", "0.005")
@@ -86,9 +89,10 @@ def trained(tmp_path_factory):
     home = tmp_path_factory.mktemp("home")
     blocks = paint(home / "blocks")
     (blocks / "labels" / "5.txt").write_text("0 40 30 20 20\n")
-    with contextlib.chdir(home):
+    with contextlib.chdir(home), contextlib.redirect_stdout(io.StringIO()) as printed:
         status = app("train", "--data", "blocks", *SMALL)
     assert status == 0
+    (home / "printed.txt").write_text(printed.getvalue())
     return home
 
 
@@ -115,6 +119,19 @@ def test_run_folder(home):
         "training_curves",
     }
     assert "mAP50" in (run / "history.csv").read_text().splitlines()[0]
+
+
+def test_train_prints_a_row_per_class_and_their_mean(home):
+    metrics = json.loads((newest(home) / "metrics.json").read_text())["validation"]
+    printed = (home / "printed.txt").read_text()
+    assert "blocks/classes.txt names the classes\n" in printed
+    rows = {line.rsplit(maxsplit=3)[0].strip(): line.split()[-3:] for line in printed.splitlines() if line[:2] == "  "}
+    total = 0
+    for name in ("green", "red"):
+        boxes, scores = metrics[f"boxes/{name}"], [metrics.get(f"{key}/{name}") for key in ("AP50", "AP50_95")]
+        assert rows[name] == ([str(boxes), *(f"{score:.4f}" for score in scores)] if boxes else ["no", "box", "no"])
+        total += boxes
+    assert rows["all (mAP)"] == [str(total), *(f"{metrics[key]:.4f}" for key in ("mAP50", "mAP50_95"))]
 
 
 def iou(a, b):
@@ -239,6 +256,8 @@ def test_evaluate_on_other_pictures(home, tmp_path, capfd):
     assert app("evaluate", "--data", tmp_path / "other") == 2
     assert "class 'cyan', which was not trained" in capfd.readouterr().err
     names = newest(home) / "labels.txt"
+    assert app("evaluate", "--class-names", names) == 2
+    assert "--class-names is for other pictures: name them with --data" in capfd.readouterr().err
     assert app("evaluate", "--data", tmp_path / "other", "--class-names", names) == 0
     assert json.loads((newest(home) / "metrics.json").read_text())[f"data {tmp_path / 'other'}"]["mAP50"] > 0
 
@@ -261,8 +280,10 @@ def test_boxes_too_small_to_learn_are_said(home, capfd):
     box_set = read_boxes(str(home / "blocks"))
     say_lost_boxes(box_set, (64, 64))
     assert "not learned" not in capfd.readouterr().out
-    say_lost_boxes(box_set, (4, 4))
-    assert "pixels at 4x4 and not learned: raise --image-size" in capfd.readouterr().out
+    say_lost_boxes(box_set, (5, 5))
+    assert "pixels at 5x5 and not learned: raise --image-size" in capfd.readouterr().out
+    with pytest.raises(UserError, match="boxes of the training part are under 2 pixels at 1x1: raise --image-size"):
+        say_lost_boxes(box_set, (1, 1))
 
 
 def test_resume_goes_on_and_refuses_what_contradicts(home, tmp_path, capfd):
@@ -297,9 +318,9 @@ def test_resume_refuses_pictures_that_are_divided_anew(home, tmp_path, monkeypat
 
 
 # Ten steps on pictures of several sizes; at a low rate, so that rounding errors don't grow.
-SEVERAL = ("--model", "yolo_v3_tiny", "--image-size", "64", "--multi-scale", "0.5", "--weights", "none", "--no-export")
+SEVERAL = ("--model", "yolo_v3_tiny", "--image-size", "64", "--multi-scale", "0.5", "--no-export")
 SEVERAL += ("--epochs", "2", "--batch-size", "4", "--learning-rate", "1e-4", "--average")
-SEVERAL += ("--augment", "mirror,flip,scale,colour,mosaic,mixup")
+SEVERAL += ("--augment", "mirror,flip,scale,colour,mosaic,mixup", "--max-detections", "30")
 SIZES = """
 from keras_dl.data import box_pipeline
 box_pipeline._STEPS_PER_SIZE = 5
@@ -322,13 +343,14 @@ def unbroken(trained):
         patch.setattr(yolo_detection, "evaluate_and_draw", lambda *_: {})
         patch.setattr(box_pipeline, "box_training_stream", keep_stream)
         patch.setattr(box_pipeline, "_STEPS_PER_SIZE", 5)
-        assert app("train", "--data", trained / "blocks", *SEVERAL, "--run", trained / "unbroken") == 0
+        weights = ("--weights", newest(trained) / "model.keras")
+        assert app("train", "--data", trained / "blocks", *SEVERAL, *weights, "--run", trained / "unbroken") == 0
         sizes = [images.shape[1:3] for images, _ in streams[-1].take(10)]
     return trained / "unbroken", sizes
 
 
 def test_killed_run_goes_on_with_resume(home, unbroken, monkeypatch, capfd):
-    """With every augmentation, several sizes and the average of the weights."""
+    """With every augmentation, several sizes, the average of the weights, and from another detector's file."""
     import keras
 
     from keras_dl.data import box_pipeline
@@ -338,15 +360,27 @@ def test_killed_run_goes_on_with_resume(home, unbroken, monkeypatch, capfd):
     run, sizes = unbroken
     assert set(sizes) <= {(32, 32), (64, 64), (96, 96)} and len(set(sizes[4:])) > 1
     killed = home / "killed"
-    done = run_alone(KILL + SIZES, "train", "--data", home / "blocks", *SEVERAL, "--run", killed)
+    weights = newest(home) / "model.keras"
+    arguments = ("train", "--data", home / "blocks", *SEVERAL, "--weights", weights, "--run", killed)
+    done = run_alone(KILL + SIZES, *arguments)
     assert done.returncode == -signal.SIGKILL, done.stderr[-3000:]
     assert not (killed / "model.keras").exists()
     assert app("train", "--run", killed, "--resume") == 0
-    assert "resuming at step 4 of 10" in capfd.readouterr().out
+    printed = capfd.readouterr().out
+    assert "resuming at step 4 of 10" in printed and f"weights: {weights}" in printed
     models = [keras.models.load_model(folder / "model.keras", compile=False) for folder in (killed, run)]
     assert models[0].input_shape == models[1].input_shape == (None, 64, 64, 3)
     for one, other in zip(*(model.get_weights() for model in models), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-6)
+    start = keras.models.load_model(weights, compile=False).get_layer("conv1_conv").kernel
+    np.testing.assert_allclose(models[0].get_layer("conv1_conv").kernel, start, atol=0.01)
+
+
+def test_a_run_of_several_sizes_that_was_killed_at_its_end(home, unbroken, tmp_path, capfd):
+    run = shutil.copytree(unbroken[0], tmp_path / "run")
+    create_narrow("yolo_v3_tiny", (None, None), 2).save(run / "model.keras")
+    assert app("evaluate", "--run", run) == 2
+    assert f"was killed at its end: finish it with `train --run {run} --resume`" in capfd.readouterr().err
 
 
 TWO_DEVICES = """
@@ -377,7 +411,7 @@ def test_export_keeps_the_thresholds_that_it_was_given(home, unbroken, tmp_path)
 
     picture = str(home / "blocks" / "images" / "1.png")
     run, _ = unbroken
-    detect = yolo_detection.detector(yolo_detection.load_detector(run)[0])
+    detect = yolo_detection.detector(yolo_detection.load_detector(run)[0], most=30)
 
     def found(score_threshold, iou_threshold):
         return yolo_detection.find(detect, [picture], score_threshold, iou_threshold)[0]
@@ -391,6 +425,7 @@ def test_export_keeps_the_thresholds_that_it_was_given(home, unbroken, tmp_path)
     served = tf.saved_model.load(str(tmp_path / APPLICATION / "42")).signatures["serving_default"]
     out = served(image_bytes=tf.constant([Path(picture).read_bytes()] * 2))
     assert out["count"].numpy().tolist() == [len(boxes)] * 2
+    assert out["boxes"].shape == (2, 30, 4)
     assert np.abs(out["boxes"][0, : len(boxes)] - boxes).max() < 0.5
 
 
@@ -459,9 +494,10 @@ def untrained(tmp_path, monkeypatch):
         }
 
     monkeypatch.setattr(yolo_detection, "load_detector", lambda folder: (None, ("cat", "dog")))
-    monkeypatch.setattr(yolo_detection, "detector", lambda model: detect)
+    monkeypatch.setattr(yolo_detection, "detector", lambda model, most: detect)
     run = tmp_path / "run"
     run.mkdir()
+    (run / "config.json").write_text("{}")  # as of a run from before there were all of today's options
     (run / "model.keras").touch()
     return run
 
@@ -503,11 +539,13 @@ def test_videos_none_of_which_can_be_read(untrained, tmp_path, capfd):
     paths = [tmp_path / "no.mp4", tmp_path / "nor.mp4"]
     for path in paths:
         path.write_text("no video")
+    (untrained / "predictions.jsonl").write_text("old\n")
     assert app("predict", "--run", untrained, *paths) == 2
     error = capfd.readouterr().err.splitlines()[-1]
     assert error.startswith(f"error: {paths[0]} is no video that can be read") and "(and 1 more like it)" in error
     assert app("predict", "--run", untrained, tmp_path / "gone.mp4") == 2
     assert "gone.mp4: no such file or folder" in capfd.readouterr().err
+    assert (untrained / "predictions.jsonl").read_text() == "old\n"
 
 
 def test_a_picture_above_pillows_limit(untrained, tmp_path, monkeypatch):
@@ -518,7 +556,7 @@ def test_a_picture_above_pillows_limit(untrained, tmp_path, monkeypatch):
     assert Image.open(untrained / "predictions" / "large.jpg").size == (200, 150)
 
 
-def test_predictions_cut_short_leave_no_half_file_and_no_old_lines(untrained, tmp_path, monkeypatch):
+def test_predictions_cut_short_keep_what_was_done_and_no_old_lines(untrained, tmp_path, monkeypatch):
     for name in "ab":
         Image.new("RGB", (40, 30)).save(tmp_path / f"{name}.png")
     pictures = [tmp_path / "a.png", tmp_path / "b.png"]
@@ -536,5 +574,66 @@ def test_predictions_cut_short_leave_no_half_file_and_no_old_lines(untrained, tm
     monkeypatch.setattr(Image.Image, "save", interrupted)
     assert app("predict", "--run", untrained, *pictures) == 130
     assert (untrained / "predictions" / "b.jpg").read_bytes() == old
-    assert not (untrained / "predictions.jsonl").exists()
+    assert [line["file"] for line in lines_of(untrained)] == [str(pictures[0])]
     assert {path.name for path in (untrained / "predictions").iterdir()} == {"a.jpg", "b.jpg"}
+
+
+def test_a_disk_that_gets_full_leaves_whole_lines(untrained, tmp_path, monkeypatch, capfd):
+    for name in "ab":
+        Image.new("RGB", (40, 30)).save(tmp_path / f"{name}.png")
+    opened = Path.open
+
+    class Full:
+        def __init__(self, file):
+            self.file = file
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            self.file.close()
+
+        def write(self, content):
+            self.file.write(content[:9])
+            self.file.flush()
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(
+        Path, "open", lambda path, *a, **k: (Full if a == ("ab",) else lambda f: f)(opened(path, *a, **k))
+    )
+    assert app("predict", "--run", untrained, tmp_path / "a.png", tmp_path / "b.png") == 2
+    error = capfd.readouterr().err.splitlines()[-1]
+    assert "predictions.jsonl (No space left on device): free some space; what was found so far is in it" in error
+    assert [line["file"] for line in lines_of(untrained)] == [str(tmp_path / "a.png")]
+
+
+def test_frames_before_an_interruption_are_kept(untrained, tmp_path, monkeypatch):
+    film(tmp_path / "film.mp4")
+    detector = yolo_detection.detector(None, most=1)
+    calls = iter(range(2))
+
+    def interrupted(*arguments):
+        if next(calls):
+            raise KeyboardInterrupt
+        return detector(*arguments)
+
+    monkeypatch.setattr(yolo_detection, "detector", lambda model, most: interrupted)
+    assert app("predict", "--run", untrained, tmp_path / "film.mp4") == 130
+    assert len(lines_of(untrained)) == yolo_detection.BATCH
+    assert not list((untrained / "predictions").iterdir())
+
+
+def test_more_objects_than_usual(home, tmp_path):
+    """The limit follows the fullest picture; a run that has none of its own keeps the usual one."""
+    from types import SimpleNamespace
+
+    assert [yolo_detection.most_detections(SimpleNamespace(most=most)) for most in (1, 50, 130)] == [100, 100, 260]
+    assert json.loads((newest(home) / "config.json").read_text())["max_detections"] == 100
+    (tmp_path / "config.json").write_text("{}")
+    assert yolo_detection.read_most(tmp_path) == 100
+    (tmp_path / "config.json").write_text('{"max_detections": 260}')
+    assert yolo_detection.read_most(tmp_path) == 260
+    found = {"boxes": [[0, 0, 1, 1]] * 150, "class_ids": [0] * 150, "scores": [0.5] * 150}
+    found["boxes"] = np.add(found["boxes"], np.arange(150)[:, None] * 2)
+    truth = SimpleNamespace(boxes=[found["boxes"]], classes=[[0] * 150], ignore=[[False] * 150], class_names=("a",))
+    assert yolo_detection.score([found], truth, 260)["mAP50"] == 1 > yolo_detection.score([found], truth, 100)["mAP50"]

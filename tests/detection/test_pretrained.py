@@ -1,11 +1,13 @@
 """Weights of a classifier, or of the detector for other classes, go into the layers that they fit."""
 
+import keras
 import numpy as np
 import pytest
 
 from keras_dl import create_model
 from keras_dl.detection.pretrained import load_backbone
 from keras_dl.errors import UserError
+from keras_dl.weights import weights_by_layer
 
 SMALL = {"input_shape": (64, 64, 3), "width": 0.125}
 
@@ -43,6 +45,25 @@ def test_the_localizer_stands_on_the_built_in_classifier():
     assert len(taken) == 2 * 19
     name = "conv4_block3_2_conv"
     np.testing.assert_array_equal(model.get_layer(name).kernel, classifier.get_layer(name).kernel)
+
+
+@pytest.mark.parametrize(
+    ("detector", "classifier", "first", "last"),
+    [
+        ("ssd300", "vgg16", "block1_conv1", "block5_conv3"),
+        ("yolo_v2", "darknet19", "block1_1_conv", "block6_5_bn"),
+        ("yolo_v3", "darknet53", "stem_conv", "stage5_block4_2_bn"),
+        ("overfeat_detector", "overfeat", "conv1", "conv5"),
+    ],
+)
+def test_all_that_is_below_the_classifiers_head_fits_the_detector(detector, classifier, first, last):
+    """At full width, by names and shapes alone."""
+    with keras.StatelessScope(initialize_variables=False):
+        ours = weights_by_layer(create_model(detector))
+        theirs = weights_by_layer(create_model(classifier, include_top=False))
+    shapes = [{name: [tuple(array.shape) for array in arrays] for name, arrays in m.items()} for m in (ours, theirs)]
+    assert shapes[1].items() <= shapes[0].items()
+    assert next(iter(theirs)) == first and list(theirs)[-1] == last
 
 
 def test_what_fits_nothing_is_refused(tmp_path):

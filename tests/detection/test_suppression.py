@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from keras import ops
-from keras_cv.layers import MultiClassNonMaxSuppression
+from keras_cv.layers import MultiClassNonMaxSuppression, NonMaxSuppression
 
 from keras_dl.detection import suppression
 from keras_dl.detection.suppression import non_max_suppression, soft_non_max_suppression
@@ -106,6 +106,30 @@ def test_equals_keras_cv_per_class():
     np.testing.assert_array_equal(ours["count"], theirs["num_detections"])
     np.testing.assert_allclose(ours["boxes"], np.maximum(theirs["boxes"], 0), atol=1e-4)
     np.testing.assert_array_equal(ours["class_ids"], theirs["classes"])
+
+
+def test_equals_keras_cv_class_agnostic():
+    boxes, scores = random_candidates(4, 300, 5, side=200)
+    peer = NonMaxSuppression("xyxy", from_logits=False, confidence_threshold=0.2, max_detections=50)
+    theirs = peer(boxes, scores)
+    ours = non_max_suppression(boxes, scores, 0.2, 0.5, 50, class_agnostic=True)
+    np.testing.assert_array_equal(ours["count"], theirs["num_detections"])
+    np.testing.assert_allclose(ours["boxes"], np.maximum(theirs["boxes"], 0), atol=1e-4)
+    np.testing.assert_array_equal(ours["class_ids"], theirs["classes"])
+
+
+@pytest.mark.parametrize("suppress", [non_max_suppression, soft_non_max_suppression])
+@pytest.mark.parametrize("class_agnostic", [False, True])
+def test_no_candidates(suppress, class_agnostic):
+    boxes, scores = random_candidates(2, 0, 3)
+
+    def run(boxes, scores):
+        return suppress(boxes, scores, 0.1, max_detections=5, class_agnostic=class_agnostic)
+
+    traced = tf.function(run, input_signature=[tf.TensorSpec((None, None, 4)), tf.TensorSpec((None, None, 3))])
+    for found in (run(boxes, scores), traced(boxes, scores)):
+        assert np.array(found["count"]).tolist() == [0, 0] and np.shape(found["boxes"]) == (2, 5, 4)
+        assert (np.array(found["class_ids"]) == -1).all()
 
 
 @pytest.mark.parametrize("class_agnostic", [False, True])
