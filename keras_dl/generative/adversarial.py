@@ -52,6 +52,9 @@ class Adversarial(keras.Model):
     A step trains the judges `critic_steps` times, each time on its share of the batch, then the makers once. The last
     fakes serve both sides: the makers' weights are the same, so drawing others would cost a pass and gain nothing.
 
+    Under several replicas Keras' `fit` may leave one without any row of the last batch, of which batch normalisation
+    makes NaN and a convolution an error: every batch needs a row for each replica (`drop_remainder=True`).
+
     Other games are subclasses that name their networks and say in `play` what each judge compares.
 
     Args:
@@ -97,9 +100,9 @@ class Adversarial(keras.Model):
         self.seeds = keras.random.SeedGenerator()
         losses = ("generator_loss", "discriminator_loss", *(f"{key}_loss" for key in self.extra_losses))
         self.trackers = {
-            key: keras.metrics.Mean(name=key)
-            for key in (*losses, "generator_gradient", "discriminator_gradient", "diversity")
+            key: keras.metrics.Mean(name=key) for key in (*losses, "generator_gradient", "discriminator_gradient")
         }
+        self.trackers["diversity"] = KnownMean(name="diversity")
         self(self.input)
 
     @property
@@ -177,9 +180,9 @@ class Adversarial(keras.Model):
     def weights_of(self, names: Sequence[str]) -> list[keras.Variable]:
         return [weight for name in names for weight in getattr(self, name).trainable_variables]
 
-    def play(self, batch: Mapping[str, Any]) -> tuple[list[Match], dict[str, Any]]:
+    def play(self, batch: Mapping[str, Any], training: bool = True) -> tuple[list[Match], dict[str, Any]]:
         """One game: what each judge compares, and the makers' further losses by the names of `extra_losses`."""
-        fakes = feed(self.generator, batch, training=True)
+        fakes = feed(self.generator, batch, training=training)
         return [Match("discriminator", batch, {**batch, "images": fakes})], {}
 
     def train_step(self, data: Any) -> dict[str, Any]:
@@ -212,25 +215,45 @@ class Adversarial(keras.Model):
             self._move_averages()
         real, fake = self._of_judge(matches[0])
         made = next(name for name, value in fake.items() if value.dtype.is_floating)  # and not the classes
-        self._track(generator_loss=sum(losses), diversity=_spread(fake[made]) / (_spread(real[made]) + 1e-7))
-        self._track(**{f"{key}_loss": value for key, value in extra.items()})
+        rows = _rows(part)
+        self._track(rows, generator_loss=sum(losses), **_named(extra))
+        several = rows > 1  # a single example varies from nothing
+        diversity = tf.where(several, _spread(fake[made]) / (_spread(real[made]) + 1e-7), 0.0)
+        self._track(tf.where(several, rows, 0), diversity=diversity)
         return {key: tracker.result() for key, tracker in self.trackers.items()}
+
+    def test_step(self, data: Any) -> dict[str, Any]:
+        """The losses of both sides on unseen data, without penalty, smoothing, noise and augmentation."""
+        batch = self._complete(data)
+        matches, extra = self.play(batch, training=False)
+        made, judged = [], []
+        for match in matches:
+            real, fake = (self._score(match.judge, side, training=False) for side in self._of_judge(match))
+            judged.append(self.objective.judge(real, fake))
+            made.append(self.objective.maker(fake))
+            if match.made_real:
+                made.append(self.objective.maker_of_real(real))
+        losses = {"generator_loss": sum(made), "discriminator_loss": sum(judged), **_named(extra)}
+        self._track(_rows(batch), **losses)
+        return {key: self.trackers[key].result() for key in losses}
 
     def _part(self, batch: Mapping[str, Any], i: int) -> dict[str, Any]:
         """Part i of a batch: every n-th row, so that each replica's share of a part is a share of the global part.
 
         Where a batch has too few rows, some are taken again.
         """
-        count = tf.shape(next(iter(batch.values())))[0]
+        count = _rows(batch)
         rows = (i + self.critic_steps * tf.range(-(-count // self.critic_steps))) % count
         return {key: tf.gather(value, rows) for key, value in batch.items()}
 
     def _complete(self, data: Any) -> dict[str, Any]:
         if not isinstance(data, Mapping):
             data = dict(zip(("images", "classes"), data, strict=False)) if isinstance(data, tuple) else {"images": data}
-        batch = {key: tf.cast(value, "float32") if key == "images" else value for key, value in data.items()}
-        count = tf.shape(next(iter(batch.values())))[0]
-        latent = self.latent_dim
+        given = {key: value for key, value in data.items() if value is not None}
+        batch = {key: tf.cast(value, "float32") if key == "images" else value for key, value in given.items()}
+        if "classes" in batch:
+            batch["classes"] = tf.reshape(batch["classes"], (-1,))
+        count, latent = _rows(batch), self.latent_dim
         if latent and "latent" not in batch:
             batch["latent"] = tf.random.stateless_normal((count, latent), self._seed())
         if "chances" not in batch:
@@ -270,8 +293,8 @@ class Adversarial(keras.Model):
                 side["images"] += noise * deviation
         return real, fake
 
-    def _score(self, judge: str, values: Mapping[str, Any]) -> Any:
-        return tf.cast(feed(getattr(self, judge), values, training=True), "float32")
+    def _score(self, judge: str, values: Mapping[str, Any], training: bool = True) -> Any:
+        return tf.cast(feed(getattr(self, judge), values, training=training), "float32")
 
     def train_judges(self, matches: Sequence[Match], chances: Any) -> None:
         """One step of the judges; `chances (batch, drawn)` as in `train_step`."""
@@ -290,7 +313,7 @@ class Adversarial(keras.Model):
         self._apply(tape, scaled, self.judges, self.discriminator_optimizer, "discriminator")
         if self.objective.clip:
             self._clip()
-        self._track(discriminator_loss=loss)
+        self._track(_rows({"chances": chances}), discriminator_loss=loss)
 
     def _penalty(self, judge: str, real: Mapping[str, Any], fake: Mapping[str, Any], share: Any) -> Any:
         """The gradient penalty at random points between real and fake (Gulrajani et al. 2017, algorithm 1)."""
@@ -341,9 +364,27 @@ class Adversarial(keras.Model):
                 pairs.append((old, decay * tf.convert_to_tensor(old) + (1 - decay) * value))
         assign(*zip(*pairs, strict=True))
 
-    def _track(self, **values: Any) -> None:
+    def _track(self, rows: Any, **values: Any) -> None:
+        """Counts means over so many rows into the means over an epoch."""
         for key, value in values.items():
-            self.trackers[key].update_state(value)
+            self.trackers[key].update_state(value, sample_weight=tf.cast(rows, "float32"))
+
+
+@keras.saving.register_keras_serializable(package="keras_dl")
+class KnownMean(keras.metrics.Mean):
+    """A mean that is NaN, and not 0, of nothing."""
+
+    def result(self) -> Any:
+        return self.total / self.count
+
+
+def _rows(batch: Mapping[str, Any]) -> Any:
+    return tf.shape(next(iter(batch.values())))[0]
+
+
+def _named(extra: Mapping[str, Any]) -> dict[str, Any]:
+    """Losses of `extra_losses` by the names of their metrics."""
+    return {f"{key}_loss": value for key, value in extra.items()}
 
 
 def loss_scale(optimizer: keras.optimizers.Optimizer) -> Any:

@@ -8,6 +8,7 @@ from keras import layers, ops
 
 from keras_dl.generative.adversarial import Adversarial, Match, feed
 from keras_dl.generative.gan import flat, picture, score
+from keras_dl.generative.objectives import mean
 from keras_dl.registry import register
 
 
@@ -25,10 +26,10 @@ class AdversarialAutoencoder(Adversarial):
     def call(self, inputs: Any, training: bool | None = None) -> Any:
         return self.best("decoder")(self.best("encoder")(inputs, training=training), training=training)
 
-    def play(self, batch: Mapping[str, Any]) -> tuple[list[Match], dict[str, Any]]:
-        code = feed(self.encoder, batch, training=True)
-        made = self.decoder(code, training=True)
-        reconstruction = ops.mean(ops.square((made - batch["images"]) / 255))
+    def play(self, batch: Mapping[str, Any], training: bool = True) -> tuple[list[Match], dict[str, Any]]:
+        code = feed(self.encoder, batch, training=training)
+        made = self.decoder(code, training=training)
+        reconstruction = mean(ops.square((made - batch["images"]) / 255))
         match = Match("discriminator", {"latent": batch["latent"]}, {"latent": code})
         return [match], {"reconstruction": self.reconstruction_weight * reconstruction}
 

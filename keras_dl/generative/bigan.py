@@ -21,9 +21,9 @@ class BidirectionalGAN(Adversarial):
 
     makers: ClassVar[tuple[str, ...]] = ("generator", "encoder")
 
-    def play(self, batch: Mapping[str, Any]) -> tuple[list[Match], dict[str, Any]]:
-        real = {"images": batch["images"], "latent": feed(self.encoder, batch, training=True)}
-        fake = {"images": feed(self.generator, batch, training=True), "latent": batch["latent"]}
+    def play(self, batch: Mapping[str, Any], training: bool = True) -> tuple[list[Match], dict[str, Any]]:
+        real = {"images": batch["images"], "latent": feed(self.encoder, batch, training=training)}
+        fake = {"images": feed(self.generator, batch, training=training), "latent": batch["latent"]}
         return [Match("discriminator", real, fake, made_real=True)], {}
 
 

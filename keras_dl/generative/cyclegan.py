@@ -8,6 +8,7 @@ from keras import layers, ops
 
 from keras_dl.errors import UserError
 from keras_dl.generative.adversarial import DRAWN, Adversarial, Match, assign, own_part, whole
+from keras_dl.generative.objectives import mean
 from keras_dl.registry import register
 
 # Section 3.4 and 5.2: weights of cycle and identity against `E[(D(G(x)) - 1)^2]`, of which our objective takes half.
@@ -75,22 +76,22 @@ class CycleGAN(Adversarial):
         assign(state, after)
         return own_part(shown)
 
-    def play(self, batch: Mapping[str, Any]) -> tuple[list[Match], dict[str, Any]]:
+    def play(self, batch: Mapping[str, Any], training: bool = True) -> tuple[list[Match], dict[str, Any]]:
         first, second = (ops.cast(batch[key], "float32") for key in ("first", "second"))
-        made_second, made_first = self.forward(first, training=True), self.backward(second, training=True)
+        made_second, made_first = self.forward(first, training=training), self.backward(second, training=training)
         matches = [
             Match("judge_of_second", {"images": second}, {"images": made_second}),
             Match("judge_of_first", {"images": first}, {"images": made_first}),
         ]
-        cycle = self.apart(self.backward(made_second, training=True), first)
-        cycle += self.apart(self.forward(made_first, training=True), second)
-        identity = self.apart(self.forward(second, training=True), second)
-        identity += self.apart(self.backward(first, training=True), first)
+        cycle = self.apart(self.backward(made_second, training=training), first)
+        cycle += self.apart(self.forward(made_first, training=training), second)
+        identity = self.apart(self.forward(second, training=training), second)
+        identity += self.apart(self.backward(first, training=training), first)
         return matches, {"cycle": CYCLE * cycle, "identity": IDENTITY * identity}
 
     def apart(self, a: Any, b: Any) -> Any:
         """The mean absolute difference, in units of half the range of a pixel."""
-        return ops.mean(ops.abs(a - b)) / self.scale
+        return mean(ops.abs(a - b)) / self.scale
 
 
 def exchange(pool: Any, count: Any, fakes: Any, chances: Any) -> tuple[Any, Any, Any]:

@@ -14,6 +14,11 @@ from keras_dl.errors import UserError
 Loss = Callable[..., Any]
 
 
+def mean(values: Any) -> Any:
+    """The mean of all numbers; 0 if there are none, as for a replica for which a last batch had no row left."""
+    return ops.sum(values) / ops.cast(ops.maximum(ops.size(values), 1), values.dtype)
+
+
 @dataclasses.dataclass(frozen=True)
 class Objective:
     """A game between a judge and makers of fakes.
@@ -41,21 +46,21 @@ class Objective:
 
 def _cross_entropy_judge(real: Any, fake: Any, target: float = 1.0) -> Any:
     known = target * ops.softplus(-real) + (1 - target) * ops.softplus(real)
-    return ops.mean(known) + ops.mean(ops.softplus(fake))
+    return mean(known) + mean(ops.softplus(fake))
 
 
 def _least_squares_judge(real: Any, fake: Any, target: float = 1.0) -> Any:
-    return ops.mean(ops.square(real - target)) / 2 + ops.mean(ops.square(fake)) / 2
+    return mean(ops.square(real - target)) / 2 + mean(ops.square(fake)) / 2
 
 
 def _wasserstein_judge(real: Any, fake: Any) -> Any:
-    return ops.mean(fake) - ops.mean(real)
+    return mean(fake) - mean(real)
 
 
 _WASSERSTEIN: dict[str, Loss] = {
     "judge": _wasserstein_judge,
-    "maker": lambda fake: -ops.mean(fake),
-    "maker_of_real": lambda real: ops.mean(real),
+    "maker": lambda fake: -mean(fake),
+    "maker_of_real": lambda real: mean(real),
 }
 
 
@@ -68,9 +73,9 @@ def _f_divergence(activation: Loss, conjugate_of_activation: Loss) -> Objective:
     """
     return Objective(
         paper="Nowozin et al. 2016, arXiv:1606.00709",
-        judge=lambda real, fake: ops.mean(conjugate_of_activation(fake)) - ops.mean(activation(real)),
-        maker=lambda fake: -ops.mean(conjugate_of_activation(fake)),
-        maker_of_real=lambda real: ops.mean(activation(real)),
+        judge=lambda real, fake: mean(conjugate_of_activation(fake)) - mean(activation(real)),
+        maker=lambda fake: -mean(conjugate_of_activation(fake)),
+        maker_of_real=lambda real: mean(activation(real)),
     )
 
 
@@ -80,22 +85,22 @@ OBJECTIVES = {
     "minimax": Objective(
         paper="Goodfellow et al. 2014, arXiv:1406.2661, equation 1",
         judge=_cross_entropy_judge,
-        maker=lambda fake: -ops.mean(ops.softplus(fake)),
-        maker_of_real=lambda real: -ops.mean(ops.softplus(-real)),
+        maker=lambda fake: -mean(ops.softplus(fake)),
+        maker_of_real=lambda real: -mean(ops.softplus(-real)),
         smoothing=True,
     ),
     "non_saturating": Objective(
         paper="Goodfellow et al. 2014, arXiv:1406.2661, section 3",
         judge=_cross_entropy_judge,
-        maker=lambda fake: ops.mean(ops.softplus(-fake)),
-        maker_of_real=lambda real: ops.mean(ops.softplus(real)),
+        maker=lambda fake: mean(ops.softplus(-fake)),
+        maker_of_real=lambda real: mean(ops.softplus(real)),
         smoothing=True,
     ),
     "least_squares": Objective(
         paper="Mao et al. 2016, arXiv:1611.04076, equation 9",
         judge=_least_squares_judge,
-        maker=lambda fake: ops.mean(ops.square(fake - 1)) / 2,
-        maker_of_real=lambda real: ops.mean(ops.square(real)) / 2,
+        maker=lambda fake: mean(ops.square(fake - 1)) / 2,
+        maker_of_real=lambda real: mean(ops.square(real)) / 2,
         smoothing=True,
     ),
     "wasserstein": Objective(paper="Arjovsky et al. 2017, arXiv:1701.07875", clip=0.01, **_WASSERSTEIN),
@@ -122,4 +127,4 @@ def get_objective(name: str) -> Objective:
 def gradient_penalty(squared_norms: Any) -> Any:
     """`E[(|gradient| - 1)^2]` (Gulrajani et al. 2017, equation 3) of the squared norms `(batch,)`, one per example."""
     # The root's own gradient is infinite at 0.
-    return ops.mean(ops.square(ops.sqrt(squared_norms + 1e-12) - 1))
+    return mean(ops.square(ops.sqrt(squared_norms + 1e-12) - 1))

@@ -9,6 +9,7 @@ from keras import layers, ops
 from keras_dl.generative.autoencoder import batch_mean
 from keras_dl.generative.conditional_gan import class_input
 from keras_dl.generative.gan import flat, picture
+from keras_dl.generative.objectives import mean as mean_of
 from keras_dl.registry import register
 
 EPSILON = 1e-6
@@ -42,7 +43,7 @@ class VariationalAutoencoder(keras.Model):
         if not training:
             return self.decode(mean, inputs)
         # Keras divides added losses by the replicas itself.
-        self.add_loss(ops.mean(divergence(mean, log_variance)))
+        self.add_loss(mean_of(divergence(mean, log_variance)))
         return self.decode(self.draw(mean, log_variance), inputs, training=training)
 
     def encode(self, inputs: Any, training: bool | None = None) -> tuple[Any, Any]:

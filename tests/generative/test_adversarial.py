@@ -12,10 +12,11 @@ import tensorflow as tf
 from adversarial_toys import DETERMINISTIC, GAMES, NOISY, point_game, sgd, values
 
 from keras_dl.errors import UserError
-from keras_dl.generative.adversarial import Adversarial
+from keras_dl.generative.adversarial import Adversarial, Match
 from keras_dl.generative.augmentation import CHANCES, augment, parse_policy
 from keras_dl.generative.conditional_gan import conditional_gan
 from keras_dl.generative.dcgan import dcgan
+from keras_dl.generative.objectives import OBJECTIVES
 from keras_dl.generative.watch import StabilityWatch, Unstable
 
 RANDOM = np.random.default_rng(0)
@@ -112,14 +113,91 @@ def test_smoothing_needs_labels():
         point_game("wasserstein_gp").compile(sgd(), sgd(), smoothing=0.1)
 
 
+def test_smoothing_labels_the_real_points_below_one():
+    model, data = point_game("non_saturating"), draws()
+    model.compile(sgd(0.0), sgd(0.0), smoothing=0.2)
+    loss = float(model.train_step(data)["discriminator_loss"])
+    real, fake = (model.discriminator(x).numpy() for x in (data["images"], model.generator(data["latent"])))
+    expected = 0.8 * np.log1p(np.exp(-real)) + 0.2 * np.log1p(np.exp(real)) + np.log1p(np.exp(fake))
+    assert loss == pytest.approx(expected.mean(), rel=1e-5)
+
+
+def test_instance_noise_falls_to_nothing():
+    model = dcgan(16, 3, width=0.03)
+    model.compile(sgd(), sgd(), instance_noise=0.5, noise_steps=10)
+    grey = {"images": tf.fill((32, 16, 16, 3), 100.0)}
+    for step, share in ((0, 1.0), (5, 0.5), (10, 0.0), (20, 0.0)):
+        model.generator_optimizer.iterations.assign(step)
+        sides = [side["images"].numpy() for side in model._shown(Match("discriminator", grey, grey), None)]
+        for side in sides:
+            assert side.mean() == pytest.approx(100, abs=2)
+            assert side.std() == pytest.approx(share * 0.5 * 127.5, rel=0.02)
+        assert share == 0 or np.abs(sides[0] - sides[1]).max() > 1, "each side has noise of its own"
+
+
+@pytest.mark.parametrize("policy", ["mixed_bfloat16", "mixed_float16"])
+def test_a_step_in_half_precision_is_finite(policy):
+    keras.config.set_dtype_policy(policy)
+    try:
+        model = dcgan(8, 3, width=0.03, average=0.9)
+        model.compile(keras.optimizers.Adam(1e-3, 0.5), keras.optimizers.Adam(1e-3, 0.5))
+        before = values(model)
+        logs = model.train_on_batch(RANDOM.uniform(0, 255, (8, 8, 8, 3)).astype("float32"), return_dict=True)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    assert all(np.isfinite(value) for value in logs.values())
+    assert np.isfinite(values(model)).all()
+    assert (values(model) != before).any()
+
+
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_a_replica_without_a_row_adds_nothing(objective):
+    """As Keras leaves one where the last batch is smaller than the replicas."""
+    model = point_game(objective, hidden=3)
+    model.compile(sgd(), sgd(), critic_steps=2)
+    model._clip()
+    before = [np.array(weight) for network in model.networks.values() for weight in network.weights]
+    model.train_step({"images": tf.zeros((0, 2)), "latent": tf.zeros((0, 2))})
+    after = [np.array(weight) for network in model.networks.values() for weight in network.weights]
+    for old, new in zip(before, after, strict=True):
+        np.testing.assert_array_equal(new, old)
+
+
+def test_one_example_is_no_collapse():
+    """It varies from nothing: how diverse the fakes are is not known, and a batch with more tells it."""
+    model = point_game("non_saturating")
+    model.compile(sgd(0.0), sgd(0.0))
+    alone = float(model.train_step(draws(1))["diversity"])
+    assert np.isnan(alone)
+    assert not StabilityWatch().trouble({"diversity": alone})
+    data = draws()
+    told = float(model.train_step(data)["diversity"])
+    spread = [np.std(x, axis=0).mean() for x in (model.generator(data["latent"]), data["images"])]
+    assert told == pytest.approx(spread[0] / spread[1], rel=1e-4)
+
+
+def test_validation_gives_the_losses_of_unseen_data():
+    model, data = point_game("wasserstein_gp"), draws()
+    model.compile(sgd(), sgd())
+    logs = model.fit({"images": data["images"]}, validation_data=({"images": data["images"]},), verbose=0).history
+    assert {"val_generator_loss", "val_discriminator_loss"} <= set(logs)
+    before = [np.array(weight) for weight in model.generator.weights + model.discriminator.weights]
+    found = model.evaluate(data, verbose=0, return_dict=True)
+    for old, new in zip(before, model.generator.weights + model.discriminator.weights, strict=True):
+        np.testing.assert_array_equal(new, old)
+    real, fake = (model.discriminator(x).numpy().mean() for x in (data["images"], model.generator(data["latent"])))
+    assert found["generator_loss"] == pytest.approx(-fake, rel=1e-5)
+    assert found["discriminator_loss"] == pytest.approx(fake - real, rel=1e-4)
+
+
 def test_conditional_nets_train_with_plain_fit():
     images = RANDOM.uniform(0, 255, (16, 8, 8, 1)).astype("float32")
-    classes = np.arange(16, dtype="int32") % 3
-    for way in ("concatenation", "projection"):
+    for way, shape in (("concatenation", (16,)), ("projection", (16, 1))):
+        classes = (np.arange(16, dtype="int32") % 3).reshape(shape)
         model = conditional_gan((8, 8, 1), 3, 4, conditioning=way, width=0.01)
         model.compile(sgd(), sgd())
-        history = model.fit(images, classes, batch_size=8, verbose=0).history
-        assert np.isfinite(history["generator_loss"][0])
+        history = model.fit(images, classes, batch_size=8, validation_data=(images, classes), verbose=0).history
+        assert np.isfinite(history["generator_loss"][0] + history["val_discriminator_loss"][0])
     latent = np.zeros((3, 4), "float32")
     made = np.asarray(model({"latent": latent, "classes": np.arange(3)}))
     assert np.ptp(made, axis=0).max() > 0, "the class has a say"
@@ -214,6 +292,34 @@ def test_watch_stops_a_collapse_with_the_last_good_weights():
     for logs in ({"generator_gradient": np.inf}, {"discriminator_gradient": 1e6}):
         assert "diverged" in watch.trouble(logs)
     assert not watch.trouble({"diversity": 0.8, "generator_gradient": 3.0})
+
+
+def test_watch_keeps_a_checkpoint_of_a_good_epoch(tmp_path):
+    """The loop's own, of which it keeps the newest two, are soon all of bad epochs."""
+
+    def saved(step):
+        (tmp_path / f"step-{step:08}.npz").write_text(str(step))
+        for old in sorted(tmp_path.glob("step-*"))[:-2]:
+            old.unlink()
+
+    def names():
+        return sorted(path.name for path in tmp_path.iterdir())
+
+    watch = StabilityWatch(patience=3, checkpoints=tmp_path)
+    watch.set_model(point_game("non_saturating"))
+    watch.set_params({"steps": 10})
+    for epoch, diversity in enumerate((0.9, 0.01, 0.9, 0.01)):
+        watch.on_epoch_end(epoch, {"diversity": diversity})
+        saved(10 * (epoch + 1))
+    saved(45)
+    watch.on_epoch_end(4, {"diversity": 0.01})
+    saved(50)
+    assert names() == ["good-00000030.npz", "step-00000045.npz", "step-00000050.npz"]
+    with pytest.raises(Unstable):
+        watch.on_epoch_end(5, {"diversity": 0.01})
+    watch.restore()
+    assert names() == ["step-00000030.npz"]
+    assert (tmp_path / "step-00000030.npz").read_text() == "30"
 
 
 @pytest.mark.slow

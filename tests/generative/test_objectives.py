@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 
 from keras_dl.errors import UserError
-from keras_dl.generative.objectives import OBJECTIVES, get_objective, gradient_penalty
+from keras_dl.generative.objectives import OBJECTIVES, get_objective, gradient_penalty, mean
 
 LOG2 = float(np.log(2))
 RANDOM = np.random.default_rng(0)
@@ -120,6 +120,11 @@ def test_large_scores_stay_finite():
 def test_penalty_of_norms():
     norms = np.array([0.0, 1.0, 3.0])
     assert float(gradient_penalty(tf.constant(norms**2))) == pytest.approx((1 + 0 + 4) / 3, rel=1e-5)
+
+
+def test_mean_of_nothing_is_nothing():
+    assert float(mean(tf.constant([1.0, 2.0, 6.0]))) == 3
+    assert float(mean(tf.zeros((0, 1)))) == 0
 
 
 def test_unknown_objective():
