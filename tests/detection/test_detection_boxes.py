@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from keras import ops
 
+from keras_dl.detection import anchors
 from keras_dl.detection import boxes as b
 from keras_dl.detection.anchors import grid_anchors, kmeans_anchors, pyramid_anchors, size_iou, split_anchors
 from keras_dl.detection.codecs import decode_bounded, decode_cell, decode_offsets, encode_offsets
@@ -105,6 +106,18 @@ def test_kmeans_finds_the_clusters():
     assert size_iou(sizes, found.astype("float64")).max(axis=1).mean() > 0.85
     np.testing.assert_array_equal(found, kmeans_anchors(found[::-1], 4))
     assert split_anchors(found, 2)[0] == tuple(tuple(map(float, row)) for row in found[:2])
+
+
+def test_kmeans_looks_at_a_sample_of_many_boxes(monkeypatch):
+    seen = []
+    monkeypatch.setattr(anchors, "size_iou", lambda a, b: seen.append(len(a)) or size_iou(a, b))
+    random = np.random.default_rng(0)
+    sizes = np.exp(random.normal(3, 1, (50_000, 2)))
+    found = kmeans_anchors(sizes, 3, rounds=5)
+    assert set(seen) == {20_000} and (found == kmeans_anchors(sizes, 3, rounds=5)).all()
+    rare = np.ones((50_000, 2))
+    rare[7] = 9
+    assert kmeans_anchors(rare, 2).tolist() == [[1, 1], [9, 9]]
 
 
 def test_kmeans_refuses_what_has_no_clusters():
