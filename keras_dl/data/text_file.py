@@ -10,16 +10,19 @@ _BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codec
 _CONTROL = bytes({*range(32)} - {*b"\t\n\r\f\x1a\x1b"})
 # Of the non-ASCII characters of a file in UTF-8, at most so many may be damaged.
 _DAMAGED = 0.02
+_HIGH, _ASCII_LETTER = re.compile(rb"[\x80-\xff]"), re.compile(rb"[A-Za-z]")
+_PAIRS = re.compile(rb"(?:[\xa1-\xf9][\x40-\x7e\xa1-\xfe]){2,}")  # two Chinese characters or more
+_SMALL_CYRILLIC = re.compile(rb"[\xe0-\xff]")  # in Windows-1251
 
 
 def read_text(path: Path) -> tuple[str, str | None]:
     """The file's text, line ends as they are, and what is to be said of its encoding: None for plain UTF-8.
 
-    UTF-8, UTF-16 with a byte order mark, GBK (as its superset GB18030) and Latin-1 (as its superset Windows-1252) are
-    told apart by their bytes.
+    UTF-8, UTF-16 with a byte order mark, GBK (as its superset GB18030), Big5, Windows-1251 and Latin-1 (as its superset
+    Windows-1252) are told apart by their bytes.
 
     Raises:
-        UserError: if the file can't be read, or is no text.
+        UserError: if the file can't be read, or is no text, or in another encoding.
     """
     try:
         data = path.read_bytes()
@@ -44,9 +47,8 @@ def decode_text(data: bytes, name: str) -> tuple[str, str | None]:
     damaged, beyond_ascii = text.count("\ufffd"), sum(character > "\x7f" for character in text)
     if damaged <= max(1, _DAMAGED * beyond_ascii) and beyond_ascii > 10 * damaged:
         return text, f"{name}: read as UTF-8 with {damaged:,} damaged characters"
-    if _looks_chinese(data):
-        return data.decode("gb18030", "replace"), f"{name}: read as GBK"
-    return data.decode("cp1252", "replace"), f"{name}: read as Latin-1"
+    encoding, said = _legacy_encoding(data, name)
+    return data.decode(encoding, "replace"), f"{name}: read as {said}"
 
 
 def valid(text: str) -> str:
@@ -54,8 +56,23 @@ def valid(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def _looks_chinese(data: bytes) -> bool:
-    """Whether most bytes above 0x7f stand in pairs of GB 2312, as Chinese does in GBK; accents stand alone."""
-    high = sum(byte > 0x7F for byte in data)
-    paired = sum(map(len, re.findall(rb"(?:[\xa1-\xf7][\xa1-\xfe]){2,}", data)))
-    return 2 * paired > high
+def _legacy_encoding(data: bytes, name: str) -> tuple[str, str]:
+    """The encoding of what is not UTF-8, for Python and for people.
+
+    Raises:
+        UserError: where most letters would be accented in Latin-1.
+    """
+    high = len(_HIGH.findall(data))
+    runs = _PAIRS.findall(data)
+    pairs = [run[i : i + 2] for run in runs for i in range(0, len(run), 2)]
+    if 2 * sum(len(_HIGH.findall(run)) for run in runs) > high:
+        # The frequent characters of each: GB 2312 puts them at its beginning and needs no ASCII byte, Big5 does.
+        gbk = sum(pair[0] <= 0xD7 and pair[1] > 0x7F for pair in pairs)
+        big5 = sum(pair[0] <= 0xC6 for pair in pairs)
+        if max(gbk, big5) > 0.7 * len(pairs):
+            return ("gb18030", "GBK") if gbk >= big5 else ("big5hkscs", "Big5")
+    if high > len(_ASCII_LETTER.findall(data)):
+        if 2 * len(_SMALL_CYRILLIC.findall(data)) > high:
+            return "cp1251", "Windows-1251"
+        raise UserError(f"{name} is in an encoding that can't be told by its bytes: save it as UTF-8")
+    return "cp1252", "Latin-1"

@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import tensorflow_datasets as tfds
 
+from keras_dl.data import reviews as reviews_reader
 from keras_dl.data import tfds as tfds_reader
 from keras_dl.data.reviews import read_reviews, read_texts
+from keras_dl.data.text_file import decode_text
 from keras_dl.errors import UserError
 
 ROWS = [("good", "pos"), ("bad, really", "neg"), ('a "quoted"\nline', "pos"), ("不错", "neg")]
@@ -54,6 +56,26 @@ def test_latin_1_is_not_taken_for_chinese(tmp_path):
     reviews = read_reviews(str(tmp_path / "r.csv"))
     assert reviews.texts == ("Déjà vu, très ennuyé à la fin", "Überraschend schön und größer")
     assert "read as Latin-1" in reviews.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "encoding", "said"),
+    [
+        ("這部電影太無聊了，演員也不行", "big5", "Big5"),
+        ("这部电影太无聊了，演员也不行", "gbk", "GBK"),
+        ("Очень хороший фильм, мне понравилось", "cp1251", "Windows-1251"),
+    ],
+)
+def test_encodings_of_other_scripts(text, encoding, said):
+    assert decode_text(f"text,label\n{text},1\n".encode(encoding), "r.csv") == (
+        f"text,label\n{text},1\n",
+        f"r.csv: read as {said}",
+    )
+
+
+def test_what_no_encoding_fits_is_refused():
+    with pytest.raises(UserError, match="in an encoding that can't be told by its bytes: save it as UTF-8"):
+        decode_text("とても良い映画でした。また見たいです".encode("shift-jis"), "r.csv")
 
 
 def test_a_few_damaged_bytes_leave_utf_8_alone(tmp_path):
@@ -195,6 +217,19 @@ def test_tensorflow_datasets(monkeypatch):
             read_reviews("tfds:imdb_reviews", text_column="body")
         with pytest.raises(UserError, match="has no class label 'text'; --label-column takes one of label"):
             read_reviews("tfds:imdb_reviews", label_column="text")
+
+
+def test_split_of_tensorflow_datasets(monkeypatch):
+    """The made-up sets of the tests know no splits: what is asked for is looked at."""
+    asked, read = [], reviews_reader.read_split
+    monkeypatch.setattr(tfds_reader, "_network_answers", lambda: True)
+    monkeypatch.setattr(
+        reviews_reader, "read_split", lambda builder, name, split: asked.append(split) or read(builder, name, split)
+    )
+    with tfds.testing.mock_data(num_examples=4):
+        assert len(read_reviews("tfds:imdb_reviews@test")) == 4
+        read_reviews("tfds:imdb_reviews")
+    assert asked == ["test", "train"]
 
 
 @pytest.mark.parametrize(
