@@ -8,6 +8,7 @@ from keras import ops
 
 from keras_dl import create_model
 from keras_dl.text.language_model import TruncatedBackpropagation, continue_text, segments, zero_state
+from keras_dl.text.recurrent import VARIANTS
 
 
 def small(recurrent="lstm", **arguments):
@@ -15,7 +16,7 @@ def small(recurrent="lstm", **arguments):
     return create_model("language_model", **{"vocabulary_size": 6, "recurrent": recurrent, "units": 12, **arguments})
 
 
-@pytest.mark.parametrize("recurrent", ["lstm", "gru", "coupled_lstm"])
+@pytest.mark.parametrize("recurrent", VARIANTS)
 @pytest.mark.parametrize("embedding_dim", [8, None])
 def test_segments_give_what_the_whole_gives(recurrent, embedding_dim):
     model = small(recurrent, embedding_dim=embedding_dim, num_layers=2)

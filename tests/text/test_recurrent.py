@@ -37,7 +37,31 @@ def gru_step(x, state, weights):
     return (z * h + (1 - z) * np.tanh(x_h + sigmoid(x_r + h_r) * h_h),)
 
 
-STEPS = {"vanilla_rnn": vanilla_step, "lstm": lstm_step, "gru": gru_step}
+def peephole_step(x, state, weights):
+    """Gers & Schmidhuber 2000, with the forget gate."""
+    kernel, recurrent, bias, (p_i, p_f, p_o) = weights
+    h, c = state
+    i, f, g, o = np.split(x @ kernel + h @ recurrent + bias, 4)
+    new = sigmoid(f + p_f * c) * c + sigmoid(i + p_i * c) * np.tanh(g)
+    return sigmoid(o + p_o * new) * np.tanh(new), new
+
+
+def coupled_step(x, state, weights):
+    """Greff et al. 2015, CIFG."""
+    kernel, recurrent, bias = weights
+    h, c = state
+    f, g, o = np.split(x @ kernel + h @ recurrent + bias, 3)
+    c = sigmoid(f) * c + (1 - sigmoid(f)) * np.tanh(g)
+    return sigmoid(o) * np.tanh(c), c
+
+
+STEPS = {
+    "vanilla_rnn": vanilla_step,
+    "lstm": lstm_step,
+    "peephole_lstm": peephole_step,
+    "coupled_lstm": coupled_step,
+    "gru": gru_step,
+}
 
 
 def outputs_of(vectors, step, weights):
