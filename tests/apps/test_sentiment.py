@@ -7,6 +7,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
+from killed_runs import KILL
 
 import keras_dl
 from apps import sentiment
@@ -33,6 +35,7 @@ from apps.sentiment import (
 from keras_dl import cli, plots, training
 from keras_dl.data import progress
 from keras_dl.data.review_set import ReviewSet
+from keras_dl.data.samples import reviews as samples
 from keras_dl.run import read_metrics
 from keras_dl.text.vocabulary import Vocabulary
 from keras_dl.training import set_mixed_precision
@@ -224,6 +227,72 @@ def test_resume_of_a_finished_run_ends_the_same(home, tmp_path):
         np.testing.assert_allclose(one, other, atol=1e-6)
 
 
+def run_alone(before, *argv):
+    """The application in a process of its own, after some lines of Python."""
+    return subprocess.run(
+        [sys.executable, "-c", before + RUN, *map(str, argv)],
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parent), "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+    )
+
+
+RUN = """
+import sys
+from test_sentiment import app, sentiment
+sentiment.evaluate_and_draw = sentiment.measure_baselines = lambda *_: None
+sys.exit(app(*sys.argv[1:]))
+"""
+
+
+def test_killed_run_goes_on_with_resume(home, tmp_path, monkeypatch, capfd):
+    """And ends as the one that was not killed."""
+    for name in ("evaluate_and_draw", "measure_baselines"):
+        monkeypatch.setattr(sentiment, name, lambda *_: None)
+    run = tmp_path / "run"
+    done = run_alone(KILL, "train", "--data", "reviews.csv", *SMALL, "--no-export", "--run", run)
+    assert done.returncode == -signal.SIGKILL, done.stderr[-3000:]
+    assert not (run / "model.keras").exists()
+    assert app("train", "--run", run, "--resume") == 0
+    assert "resuming at step 4 of 18" in capfd.readouterr().out
+    for one, other in zip(weights_of(newest(home)), weights_of(run), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
+
+
+TWO_DEVICES = """
+import tensorflow as tf
+cpu, device = tf.config.list_physical_devices("CPU")[0], tf.config.LogicalDeviceConfiguration()
+tf.config.set_logical_device_configuration(cpu, [device, device])
+"""
+
+
+def test_two_devices_train_as_one(home, tmp_path, monkeypatch):
+    """Without dropout, which each device draws for itself."""
+    for name in ("evaluate_and_draw", "measure_baselines"):
+        monkeypatch.setattr(sentiment, name, lambda *_: None)
+    arguments = ("train", "--data", "reviews.csv", "--model", "embedding_average", "--epochs", "1", "--dropout", "0")
+    arguments += ("--no-export", "--run")
+    done = run_alone(TWO_DEVICES, *arguments, tmp_path / "two", "--strategy", "mirrored")
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert app(*arguments, tmp_path / "one") == 0
+    for one, other in zip(*(weights_of(tmp_path / name) for name in ("one", "two")), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_the_order_of_words_decides_in_the_sample(tmp_path, monkeypatch):
+    """The net is clearly above the better bag of words, on a third of the sample already."""
+    make = samples.sample_reviews
+    monkeypatch.setattr(samples, "sample_reviews", lambda: make(per_language=1000))
+    monkeypatch.setattr(plots, "confusion_matrix", lambda *_, **__: 1 / 0)
+    monkeypatch.setattr(sentiment, "draw_words", lambda *_: None)
+    small = ("--units", "32", "--embedding-dim", "32", "--learning-rate", "0.01", "--epochs", "6")
+    with pytest.raises(ZeroDivisionError):  # the pictures are not what is looked at
+        app("train", *small, "--run", tmp_path / "run")
+    found = read_metrics(tmp_path / "run")["test"]
+    assert found["accuracy"] > max(found["bag_of_words"], found["bag_of_words_bayes"]) + 0.1
+
+
 def test_changed_data_is_refused(home, tmp_path, capfd):
     run = shutil.copytree(newest(home), tmp_path / "run")
     config = json.loads((run / "config.json").read_text())
@@ -363,8 +432,17 @@ def test_other_units(home, tmp_path, unit):
     run = ("--run", tmp_path / "run")
     assert app("train", *arguments, "--learning-rate", "0.01", "--batch-size", "16", "--no-export", *run) == 0
     assert app("predict", "the film was so fine", "poor food and the room", *run) == 0
-    found = [json.loads(line)["label"] for line in (tmp_path / "run" / "predictions.jsonl").read_text().splitlines()]
-    assert found == ["pos", "neg"]
+    found = [json.loads(line) for line in (tmp_path / "run" / "predictions.jsonl").read_text().splitlines()]
+    assert [answer["label"] for answer in found] == ["pos", "neg"]
+    if unit == "subwords":
+        assert app("export", *run, "--output", tmp_path / "served") == 0
+        command = ["import tensorflow_text" + SERVED, tmp_path / "served" / APPLICATION / "1"]
+        texts = json.dumps([answer["text"] for answer in found])
+        done = subprocess.run([sys.executable, "-c", *command, texts], cwd=tmp_path, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        served = json.loads(done.stdout.splitlines()[-1])
+        for probability, answer in zip(served["probability"], found, strict=True):
+            np.testing.assert_allclose(probability, [answer["scores"][name] for name in ("neg", "pos")], atol=1e-5)
 
 
 def test_attention_is_said_in_words(home, tmp_path, capfd):
