@@ -62,7 +62,7 @@ def median_seconds(steps, images, repeats):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--width", type=float, default=0.25, help="of the paper's filters")
+    parser.add_argument("--width", type=float, default=1.0, help="of the paper's filters")
     parser.add_argument("--batch-size", type=int, default=64)
     parser.add_argument("--repeats", type=int, default=15)
     options = parser.parse_args()
