@@ -28,8 +28,10 @@ def test_pictures_exist():
         assert (Path(__file__).parents[1] / path).exists(), path
 
 
-def test_fine_tuning_runs(tmp_path):
-    code = next(block for block in blocks("python") if "create_model" in block)
+@pytest.mark.parametrize(
+    "code", [block for block in blocks("python") if "create_model" in block], ids=["text", "image"]
+)
+def test_its_python_runs(tmp_path, code):
     done = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
 
