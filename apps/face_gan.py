@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
+import math
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -29,6 +30,9 @@ SHOWN = 64
 STRIP = 16  # pictures in a row
 MEASURED = 500  # samples at least that a distance is taken of: it falls with their number
 COMPARED = 5000  # pictures, at most, that samples are compared with
+SIDE = 64  # pixels at which copies are sought
+ANIMATED = 256  # pixels a side, at least, of an animation
+MOST_STARTS = 64  # of a search over many classes
 
 
 # Configuration
@@ -134,7 +138,7 @@ class Project(cli.Options):
     seed: int = 0
     """Where it begins."""
     label: str | None = None
-    """The class to look in, if the run was conditional. By default the first one."""
+    """The class to look in, if the run was conditional. By default all of them."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,6 +174,19 @@ def pixels_of(images: ImageSet, options: Train, channels: int = 3) -> np.ndarray
     from keras_dl.data.faces_stream import pixels_of
 
     return pixels_of(images, options.size, channels, options.crop)
+
+
+def label_bytes(images: ImageSet, options: Train) -> bytes:
+    """Classes, labels and face boxes, for the fingerprint of a run's data."""
+    classes = "\n".join(images.class_names).encode() + images.labels.tobytes()
+    return classes + (options.boxes.read_bytes() if options.boxes else b"")
+
+
+def blocks_of(images: ImageSet, options: Train, channels: int = 3) -> Iterator[np.ndarray]:
+    """`pixels_of`, some hundred pictures at a time."""
+    from keras_dl.data.faces_stream import pixel_blocks
+
+    return pixel_blocks(images, options.size, channels, options.crop)
 
 
 def count_channels(images: ImageSet, options: Train) -> int:
@@ -219,6 +236,9 @@ def settle(options: Train, count: int) -> Train:
     learning_rate = options.learning_rate or (4e-4 if builtin else 2e-4)
     steps = options.steps or (3000 if builtin else 10_000)
     rounds = max(1, round(steps / options.every))
+    if steps % rounds:
+        whole = steps // rounds * rounds
+        print(f"{steps:,} steps are not {rounds} equal parts: {whole:,} are taken, {steps // rounds:,} in each")
     settled = dataclasses.replace(
         options,
         size=options.size or (32 if builtin else 64),
@@ -258,8 +278,10 @@ def create_gan(options: Train, channels: int, classes: int) -> Adversarial:
         normalization=None if options.normalization == "auto" else options.normalization,
         average=options.average,
     )
-    # Section 4 of Radford et al. 2015; Gulrajani et al. 2017 take no momentum.
-    momentum = 0.0 if options.objective == "wasserstein_gp" else 0.5
+    # 0.5 is of section 4 of Radford et al. 2015; momentum makes a Wasserstein critic unstable (Arjovsky et al. 2017,
+    # section 4). The second decay is that of Karras et al. 2018, arXiv:1710.10196: 0.999 would remember for a thousand
+    # steps how large gradients were against an opponent that has long changed.
+    momentum = 0.0 if options.objective.startswith("wasserstein") else 0.5
     model.compile(
         keras.optimizers.Adam(options.learning_rate, momentum, 0.99),
         keras.optimizers.Adam(options.discriminator_rate, momentum, 0.99),
@@ -291,16 +313,21 @@ def make_faces(model: Adversarial, ids: np.ndarray, seed: int) -> np.ndarray:
     """A picture for each class id `(n,)`, which an unconditional model ignores: float32 `(n, size, size, channels)` in
     [0, 255]."""
     import numpy as np
+
+    return np.concatenate(list(face_blocks(model, ids, seed)))
+
+
+def face_blocks(model: Adversarial, ids: np.ndarray, seed: int) -> Iterator[np.ndarray]:
+    """`make_faces`, some hundred pictures at a time."""
+    import numpy as np
     import tensorflow as tf
 
     from keras_dl.data.latent import latent_vectors
 
-    made = []
     for start in range(0, len(ids), 256):
         numbers = tf.range(start, min(len(ids), start + 256))
         latent = latent_vectors(tf.fill(tf.shape(numbers), seed), numbers, model.latent_dim)
-        made.append(np.asarray(model(inputs_of(model, latent, ids[start : start + 256]), training=False)))
-    return np.concatenate(made)
+        yield np.asarray(model(inputs_of(model, latent, ids[start : start + 256]), training=False))
 
 
 def class_ids_like(images: ImageSet, count: int) -> np.ndarray:
@@ -330,10 +357,24 @@ def class_ids(class_names: tuple[str, ...], label: str | None, count: int) -> np
 # Train
 
 
+def check_shares(options: Train) -> None:
+    """Refuses what is out of its range.
+
+    Raises:
+        UserError: naming the flag.
+    """
+    for field, limit in (("average", 1.0), ("label_smoothing", 1.0), ("instance_noise", math.inf)):
+        value = getattr(options, field)
+        if not 0 <= value < limit:
+            below = "" if limit == math.inf else f", but less than {limit:g}"
+            raise UserError(f"--{field.replace('_', '-')} is {value:g}; give 0 or more{below}")
+
+
 def train(options: Train) -> None:
     """Trains a generator on your pictures, compares it with pictures held back, and exports it."""
     cli.check_positive(options, "steps", "every", "batch_size", "size", "width", "latent_dim", "critic_steps")
-    cli.check_positive(options, "learning_rate", "discriminator_rate")
+    cli.check_positive(options, "learning_rate", "discriminator_rate", "clip_norm")
+    check_shares(options)
     from keras_dl import training
     from keras_dl.data.faces import hold_back
     from keras_dl.generative.feature_net import FeatureNet
@@ -350,7 +391,7 @@ def train(options: Train) -> None:
         training.set_mixed_precision(False)
         net = FeatureNet(options.features)
         if options.resume:
-            run.check_fingerprint(options.run, images.names, images.source)
+            run.check_fingerprint(options.run, images.names, images.source, label_bytes(images, options))
             folder = options.run
         else:
             options = settle(options, len(images))
@@ -358,7 +399,7 @@ def train(options: Train) -> None:
             folder = run.new_run(APPLICATION, options.run) if chief else options.run
             if chief:
                 run.save_config(folder, options)
-                run.save_fingerprint(folder, images.names)
+                run.save_fingerprint(folder, images.names, label_bytes(images, options))
                 if images.class_names:
                     run.write_text(folder / "labels.txt", "\n".join(images.class_names) + "\n")
         fit_gan(options, learned, held, net, folder, strategy)
@@ -404,7 +445,7 @@ def fit_gan(
     from keras_dl.training.replicas import is_chief
 
     keras.utils.set_random_seed(options.seed)
-    real = net.features(pixels_of(held, options))
+    real, _ = net(blocks_of(held, options), len(held))
     channels = count_channels(learned, options)
     training.set_mixed_precision(options.mixed_precision)
     models: list[Adversarial] = []
@@ -416,14 +457,17 @@ def fit_gan(
         return models[0]
 
     def validate(model: Adversarial) -> dict[str, float]:
-        made = make_faces(model, class_ids_like(held, max(MEASURED, len(held))), options.seed)
-        if strategy is None or is_chief(strategy):
+        ids = class_ids_like(held, max(MEASURED, len(held)))
+        made, _ = net(face_blocks(model, ids, options.seed), len(ids))
+        if chief:
             step = int(np.asarray(model.generator_optimizer.iterations.numpy()))
             title = f"Samples after {step:,} steps"
-            plots.sample_grid(made[:SHOWN], title, path=folder / "plots" / "progress" / f"step-{step:06}.png")
-        return {"fid": frechet_inception_distance(real, net.features(made))}
+            shown = make_faces(model, ids[:SHOWN], options.seed)
+            plots.sample_grid(shown, title, path=folder / "plots" / "progress" / f"step-{step:06}.png")
+        return {"fid": frechet_inception_distance(real, made)}
 
-    watch = StabilityWatch()
+    chief = strategy is None or is_chief(strategy)
+    watch = StabilityWatch(checkpoints=folder / "checkpoints" if chief else None)
     try:
         return training.fit(
             build,
@@ -444,7 +488,7 @@ def fit_gan(
         if not watch.good_epoch:
             raise UserError(f"{error}; {mend}") from error
         watch.restore()
-        if strategy is None or is_chief(strategy):
+        if chief:
             training.save_model(models[0], folder / "model.keras")
         steps = watch.good_epoch * options.every
         raise UserError(f"{error}; {folder / 'model.keras'} is as after {steps:,} steps; {mend}") from error
@@ -470,26 +514,35 @@ def evaluate_and_draw(
     from keras_dl.generative import metrics
 
     channels = model.generator.output_shape[-1]
-    real = pixels_of(compared, options, channels)
     some = some_of(learned, options.seed)
-    known = pixels_of(some, options, channels)
+
+    def small(images: ImageSet) -> np.ndarray:
+        return np.concatenate([metrics.reduced(block, SIDE) for block in blocks_of(images, options, channels)])
+
+    known = small(some)
     if options.mirror:  # a copy of what was learned mirrored is a copy
         known = np.concatenate([known, known[:, :, ::-1]])
+    usual = float(np.median(metrics.nearest(small(compared), known)[1]))
     classes = compared if compared.class_names else learned
-    made = make_faces(model, class_ids_like(classes, count or max(MEASURED, len(real))), options.seed + 1)
-    index, distances = metrics.nearest(made[:SHOWN], known)
-    usual = float(np.median(metrics.nearest(real, known)[1]))
-    values = {"pictures": len(real), "samples": len(made), **metrics.sample_metrics(net(real), net(made))}
+    ids = class_ids_like(classes, count or max(MEASURED, len(compared)))
+    shown = make_faces(model, ids[:SHOWN], options.seed + 1)
+    index, distances = metrics.nearest(metrics.reduced(shown, SIDE), known)
+    of_real = net(blocks_of(compared, options, channels), len(compared))
+    of_made = net(face_blocks(model, ids, options.seed + 1), len(ids))
+    values = {"pictures": len(compared), "samples": len(ids), **metrics.sample_metrics(of_real, of_made)}
     if usual:  # real pictures that are copies of training ones set no measure
         values["nearest_training_picture"] = float(np.median(distances)) / usual
     print(
-        f"against {len(real):,} pictures that were not learned from, over {net.description}; copies are sought among "
-        f"{len(some):,} of the {len(learned):,} learned from:"
+        f"against {len(compared):,} pictures that were not learned from, over {net.description}; copies are sought "
+        f"among {len(some):,} of the {len(learned):,} learned from:"
     )
     for name, value in values.items():
         print(f"  {name:<26}{value:.4f}" if isinstance(value, float) else f"  {name:<26}{value:,}")
-    plots.sample_grid(made[:SHOWN], path=pictures / "samples.png")
-    plots.nearest_pictures(made[:10], known[index[:10]], distances[:10], usual, path=pictures / "nearest.png")
+    plots.sample_grid(shown, path=pictures / "samples.png")
+    copied, first = np.divmod(index[:10], len(some))
+    near = pixels_of(some.subset(first), options, channels)
+    near = [picture[:, ::-1] if mirrored else picture for picture, mirrored in zip(near, copied, strict=True)]
+    plots.nearest_pictures(shown[:10], near, distances[:10], usual, path=pictures / "nearest.png")
     if (folder / "history.csv").exists():
         plots.training_curves(folder / "history.csv", path=pictures / "training_curves.png")
     return values
@@ -507,19 +560,22 @@ def evaluate(options: Evaluate) -> None:
     trained = run.load_config(folder, Train)
     model, _ = load_gan(folder)
     images = read_data(trained)
-    run.check_fingerprint(folder, images.names, images.source)
+    run.check_fingerprint(folder, images.names, images.source, label_bytes(images, trained))
     learned, compared = hold_back(images, HELD_BACK, trained.seed)
-    pictures = folder / "plots"
+    split, pictures = "held_back", folder / "plots"
     if options.data is not None:
         if trained.boxes:
             print(f"the run learned the faces in --boxes {trained.boxes}; of these pictures the middle is taken")
         compared = read_data(dataclasses.replace(trained, conditional=False), options.data)
-        pictures /= Path(options.data).resolve().name
+        split, pictures = f"data {options.data}", run.pictures_folder(folder, options.data)
     compared = some_of(compared, trained.seed)
     training.set_mixed_precision(False)
-    net = FeatureNet(options.features or trained.features)
+    features = options.features or trained.features
+    if features != trained.features:
+        split += f", {features}"
+    net = FeatureNet(features)
     values = evaluate_and_draw(model, trained, learned, compared, net, folder, pictures, options.count)
-    run.write_json(folder / "metrics.json", run.read_metrics(folder) | {options.data or "held_back": values})
+    run.write_json(folder / "metrics.json", run.read_metrics(folder) | {split: values})
     print(f"pictures: {pictures}")
 
 
@@ -546,18 +602,24 @@ def generate(options: Generate) -> None:
     """Writes new faces, one file each, and a grid of them."""
     cli.check_positive(options, "count")
     from keras_dl import plots
+    from keras_dl.data.progress import Progress
 
     folder = run.find_run(APPLICATION, options.run)
     print(f"run: {folder}")
     model, names = load_gan(folder)
-    made = make_faces(model, class_ids(names, options.label, options.count), options.seed)
+    ids = class_ids(names, options.label, options.count)
     name = f"seed-{options.seed}" + (f"-{options.label}" if options.label else "")
     output = options.output or folder / "generated" / name
-    for i, picture in enumerate(made):
-        write_picture(output / f"{i:05}.png", picture)
+    done = 0
+    with Progress("pictures", len(ids)) as progress:
+        for block in face_blocks(model, ids, options.seed):
+            for picture in block:
+                write_picture(output / f"{done:05}.png", picture)
+                done += 1
+                progress.advance()
     title = f"Seed {options.seed}" + (f", {options.label}" if options.label else "")
-    plots.sample_grid(made[:SHOWN], title, path=output / "grid.png")
-    print(f"{len(made):,} pictures and grid.png: {output}")
+    plots.sample_grid(make_faces(model, ids[:SHOWN], options.seed), title, path=output / "grid.png")
+    print(f"{len(ids):,} pictures and grid.png: {output}")
 
 
 def interpolate(options: Interpolate) -> None:
@@ -580,11 +642,24 @@ def interpolate(options: Interpolate) -> None:
     path = folder / "plots" / f"interpolation-{options.first}-{options.last}.png"
     strip = made[np.linspace(0, len(made) - 1, min(len(made), STRIP)).round().astype(int)]
     plots.interpolation_strip(strip, f"From seed {options.first} to {options.last}", path=path)
-    frames = [Image.fromarray(as_picture(picture)).resize((256, 256)) for picture in (*made, *made[-2:0:-1])]
+    sides = (max(ANIMATED, made.shape[2]), max(ANIMATED, made.shape[1]))
+    frames = [Image.fromarray(as_picture(picture)).resize(sides) for picture in (*made, *made[-2:0:-1])]
     buffer = io.BytesIO()
     frames[0].save(buffer, "GIF", save_all=True, append_images=frames[1:], duration=120, loop=0)
     run.write_bytes(path.with_suffix(".gif"), buffer.getvalue())
     print(f"strip: {path}\nanimation: {path.with_suffix('.gif')}")
+
+
+def starting_classes(class_names: tuple[str, ...], label: str | None) -> np.ndarray:
+    """The class of each start of a search: that of the label, or else each class once or more, as far as that goes."""
+    import numpy as np
+
+    from keras_dl.training.project import STARTS
+
+    if label is not None:
+        return class_ids(class_names, label, STARTS)
+    starts = min(max(STARTS, len(class_names)), MOST_STARTS)
+    return (np.arange(starts) * max(1, len(class_names)) // starts).astype("int32")
 
 
 def project(options: Project) -> None:
@@ -598,21 +673,26 @@ def project(options: Project) -> None:
 
     from keras_dl import plots
     from keras_dl.data.folder import read_pictures
-    from keras_dl.training.project import STARTS, nearest_latent
+    from keras_dl.training.project import nearest_latent
 
     folder = run.find_run(APPLICATION, options.run)
     print(f"run: {folder}")
     trained = run.load_config(folder, Train)
+    if trained.boxes:
+        print(f"the run learned the faces in --boxes {trained.boxes}; of this picture the middle is taken")
     model, names = load_gan(folder)
     target = pixels_of(read_pictures([options.image]), trained, model.generator.output_shape[-1])
-    ids = class_ids(names, options.label or (names[0] if names else None), STARTS)
-    latent, found, distance = nearest_latent(
+    ids = starting_classes(names, options.label)
+    latent, found, distance, start = nearest_latent(
         lambda latent: model(inputs_of(model, latent, ids), training=False),
         target,
         model.latent_dim,
         options.steps,
         options.seed,
+        len(ids),
     )
+    if names:
+        print(f"class: {names[ids[start]]}")
     path = folder / "plots" / f"projection-{options.image.stem}.png"
     plots.projection(target[0], found, distance, path=path)
     write_picture(path.with_name(f"projected-{options.image.stem}.png"), found)
@@ -628,8 +708,8 @@ def project(options: Project) -> None:
 def export_gan(folder: Path, output: Path) -> Path:
     """Writes the next version of `output/face_gan`; see `keras_dl.serving.export`.
 
-    Signatures, with N requests in a batch and an input `classes [N]` more in each of the first two if the run was
-    conditional: `serving_default` takes `latent [N, z]` and returns `image_bytes [N]` (PNG) and `images
+    Signatures, with N requests in a batch and an input `classes [N]` more in each if the run was conditional:
+    `generate`, which is `serving_default` too, takes `latent [N, z]` and returns `image_bytes [N]` (PNG) and `images
     [N, size, size, channels]`; `sample` takes `seed [N]` and `count [N]` and returns the same with M pictures a row, M
     the largest count, the bytes empty and the pixels 0 beyond a row's own; `score` takes `image_bytes [N]` and returns
     the discriminator's `scores [N]`, higher for what it takes as real.
@@ -664,7 +744,7 @@ def export_gan(folder: Path, output: Path) -> Path:
         return {"image_bytes": encode_pictures(made), "images": made}
 
     def sample(seed: tf.Tensor, count: tf.Tensor, classes: tf.Tensor | None = None) -> dict[str, tf.Tensor]:
-        most = tf.reduce_max(count)
+        most = tf.maximum(tf.reduce_max(count), 0)
         rows = tf.shape(seed)[0]
         order = tf.tile(tf.range(most), [rows])
         if classes is not None:
@@ -690,10 +770,12 @@ def export_gan(folder: Path, output: Path) -> Path:
 
     vector = tf.TensorSpec([None, latent_dim], tf.float32)
     whole = {"seed": tf.TensorSpec([None], tf.int64), "count": tf.TensorSpec([None], tf.int32)}
+    latent = signature(make, {"latent": vector}, {"latent": np.zeros((1, latent_dim), "float32")})
     return export(
         APPLICATION,
         {
-            "serving_default": signature(make, {"latent": vector}, {"latent": np.zeros((1, latent_dim), "float32")}),
+            "serving_default": latent,
+            "generate": latent,
             "sample": signature(sample, whole, {"seed": [7], "count": [2]}),
             "score": signature(score, {"image_bytes": tf.TensorSpec([None], tf.string)}, {"image_bytes": [example]}),
         },
@@ -703,7 +785,8 @@ def export_gan(folder: Path, output: Path) -> Path:
             data=trained.data,
             metrics=run.read_metrics(folder),
             command=cli.command_line(APPLICATION, trained),
-            notes=f"The distances (fid, kid) and scores are over {FEATURE_NETS[trained.features]}.",
+            notes=f"The distances (fid, kid) and scores are over {FEATURE_NETS[trained.features]}, or over the net "
+            "that a split's name ends in.",
         ),
         folder=output / APPLICATION,
         assets={"labels.txt": "\n".join(names) + "\n"} if names else None,

@@ -10,7 +10,7 @@ from PIL import Image
 
 from keras_dl.data.check import checked_image_set
 from keras_dl.data.convert import to_rgb, upright
-from keras_dl.data.folder import read_pictures
+from keras_dl.data.folder import SUFFIXES, read_pictures
 from keras_dl.data.image_set import ImageSet
 from keras_dl.data.images import BUILTIN, read_images
 from keras_dl.data.progress import Progress
@@ -31,12 +31,14 @@ def read_faces(source: str, *, labels: bool = False, strict: bool = False, boxes
         boxes: a CSV that says where in each picture the face is, see `crop_to_boxes`.
 
     Raises:
-        UserError: for a source that can't be read, or fewer than 16 pictures.
+        UserError: for a source that can't be read, a single picture, or fewer than 16 of them.
     """
     if source == BUILTIN:
         images = _builtin()
     elif source.startswith("tfds:"):
         images = read_tfds(source.removeprefix("tfds:"), strict, labels)
+    elif Path(source).is_file() and Path(source).suffix.lower() in SUFFIXES:
+        raise UserError(f"{source} is one picture: give the folder that holds all of them")
     elif labels or not Path(source).is_dir() or any(Path(source).glob("*.tfrecord*")):
         images = read_images(source, strict=strict, labels=labels)
     else:
@@ -61,30 +63,31 @@ def crop_to_boxes(images: ImageSet, table: Path) -> ImageSet:
             a row are left out.
 
     Raises:
-        UserError: for pictures that are no files, a table that can't be read, or a row that is no box.
+        UserError: for pictures that are no files, a table that can't be read, or a row that is no box in its picture.
     """
     if not all(isinstance(image, str) for image in images.images):
         raise UserError(f"{images.source}: boxes go with picture files in folders; leave out --boxes")
     places = _read_boxes(table)
-    rows = [(i, box) for i, name in enumerate(images.names) for box in places.get(Path(name).resolve(), ())]
+    rows = [(i, *row) for i, name in enumerate(images.names) for row in places.get(Path(name).resolve(), ())]
     cut = []
     with Progress("cutting out faces", len(rows)) as progress:
-        for i, box in rows:
-            cut.append(_cut_out(images.images[i], box))
+        for i, line, box in rows:
+            cut.append(_cut_out(images.images[i], box, f"{table} line {line}"))
             progress.advance()
-    missing = len(images) - len({i for i, _ in rows})
+    missing = len(images) - len({i for i, *_ in rows})
     if missing:
         print(f"{missing:,} of {len(images):,} pictures have no row in {table}: left out")
-    return dataclasses.replace(images.subset([i for i, _ in rows]), images=tuple(cut), common_size=None)
+    return dataclasses.replace(images.subset([i for i, *_ in rows]), images=tuple(cut), common_size=None)
 
 
-def _read_boxes(table: Path) -> dict[Path, list[tuple[float, ...]]]:
+def _read_boxes(table: Path) -> dict[Path, list[tuple[int, tuple[float, ...]]]]:
+    """The lines of each picture, with their boxes."""
     try:
         with table.open(newline="", encoding="utf-8-sig") as file:
             rows = list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"{table} can't be read ({error}); --boxes takes a CSV in UTF-8") from None
-    places: dict[Path, list[tuple[float, ...]]] = {}
+    places: dict[Path, list[tuple[int, tuple[float, ...]]]] = {}
     for number, row in enumerate(rows, 2):
         try:
             box = tuple(float(row[key]) for key in ("x", "y", "width", "height"))
@@ -93,15 +96,19 @@ def _read_boxes(table: Path) -> dict[Path, list[tuple[float, ...]]]:
             raise UserError(f"{table} line {number}: give the columns file, x, y, width and height") from None
         if not np.isfinite(box).all() or min(box[2:]) <= 0:
             raise UserError(f"{table} line {number}: {box[2]:g}x{box[3]:g} at {box[0]:g}, {box[1]:g} is no box")
-        places.setdefault(path, []).append(box)
+        places.setdefault(path, []).append((number, box))
     return places
 
 
-def _cut_out(path: str, box: tuple[float, ...]) -> bytes:
-    """The square around the box as PNG."""
+def _cut_out(path: str, box: tuple[float, ...], row: str) -> bytes:
+    """The square around the box as PNG; `row` tells where the box stands."""
     with Image.open(path) as opened:
         image = to_rgb(upright(opened))
     x, y, width, height = box
+    if x >= image.width or y >= image.height or x + width <= 0 or y + height <= 0:
+        raise UserError(
+            f"{row}: {width:g}x{height:g} at {x:g}, {y:g} lies outside {path} of {image.width}x{image.height} pixels"
+        )
     side = max(1, min(round(max(width, height)), *image.size))
     left = min(max(0, round(x + width / 2 - side / 2)), image.width - side)
     top = min(max(0, round(y + height / 2 - side / 2)), image.height - side)

@@ -1,5 +1,7 @@
 """Pictures as a generator's training takes them."""
 
+from collections.abc import Iterator
+
 import numpy as np
 import tensorflow as tf
 
@@ -14,9 +16,13 @@ GREY = 2  # levels by which the channels of a grey picture may differ, as JPEG m
 
 def pixels_of(images: ImageSet, size: int, channels: int = 3, resize: Resize = "crop") -> np.ndarray:
     """All pictures, float32 `(n, size, size, channels)` in [0, 255]."""
-    batches = evaluation_batches(images, size, 256, resize=resize)
-    pixels = np.concatenate([pictures for pictures, _ in batches.as_numpy_iterator()])
-    return pixels.mean(axis=-1, keepdims=True) if channels == 1 else pixels
+    return np.concatenate(list(pixel_blocks(images, size, channels, resize)))
+
+
+def pixel_blocks(images: ImageSet, size: int, channels: int = 3, resize: Resize = "crop") -> Iterator[np.ndarray]:
+    """`pixels_of`, some hundred pictures at a time: thousands of large ones take gigabytes."""
+    for pixels, _ in evaluation_batches(images, size, 256, resize=resize).as_numpy_iterator():
+        yield pixels.mean(axis=-1, keepdims=True) if channels == 1 else pixels
 
 
 def count_grey(images: ImageSet, size: int, resize: Resize = "crop") -> tuple[int, int]:

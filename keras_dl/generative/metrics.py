@@ -171,6 +171,17 @@ def stacked_modes(labels: np.ndarray, classes: int = 10) -> np.ndarray:
     return np.asarray(labels, "int64") @ (classes ** np.arange(2, -1, -1))
 
 
+def reduced(pictures: np.ndarray, side: int) -> np.ndarray:
+    """Square pictures `(n, size, size, channels)` at a side that divides theirs, each pixel a mean; smaller ones stay.
+
+    At 64 pixels copies are told as surely as at 512, in a hundredth of the memory.
+    """
+    count, size, _, channels = pictures.shape
+    if size <= side:
+        return pictures
+    return pictures.reshape(count, side, size // side, side, size // side, channels).mean(axis=(2, 4))
+
+
 def nearest(samples: np.ndarray, references: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """For each sample the index of the nearest reference, and the root mean square of the difference from it.
 

@@ -1,32 +1,54 @@
 """Projection: the latent vector from which a generator makes a picture as near as it can to a given one."""
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import keras
 import numpy as np
 import tensorflow as tf
+
+from keras_dl.data.progress import Progress
 
 STARTS = 8
 RATE = 0.05
 PRIOR = 0.01  # weight of a vector's length: vectors far longer than those drawn in training make no pictures
 
 
+class Found(NamedTuple):
+    """What a search ends with.
+
+    Attributes:
+        latent: the best latent vector `(latent_dim,)`.
+        picture: what it makes, `(height, width, channels)`.
+        distance: mean absolute error in levels of 255.
+        start: which of the starts led there, counted from 0.
+    """
+
+    latent: np.ndarray
+    picture: np.ndarray
+    distance: float
+    start: int
+
+
 def nearest_latent(
-    generate: Callable[[tf.Tensor], tf.Tensor], target: np.ndarray, latent_dim: int, steps: int, seed: int
-) -> tuple[np.ndarray, np.ndarray, float]:
+    generate: Callable[[tf.Tensor], tf.Tensor],
+    target: np.ndarray,
+    latent_dim: int,
+    steps: int,
+    seed: int,
+    starts: int = STARTS,
+) -> Found:
     """Follows the gradient of the squared error from several random latent vectors at once.
 
     Args:
-        generate: from latent vectors `(STARTS, latent_dim)` to pictures in [0, 255].
+        generate: from latent vectors `(starts, latent_dim)` to pictures in [0, 255].
         target: the picture `(1, height, width, channels)`.
         latent_dim: numbers in a latent vector.
         steps: of the search.
         seed: where it begins.
-
-    Returns:
-        The best latent vector, its picture, and the mean absolute error in levels of 255.
+        starts: how many random latent vectors it begins with.
     """
-    latent = keras.Variable(tf.random.stateless_normal((STARTS, latent_dim), (seed, 0)), name="latent")
+    latent = keras.Variable(tf.random.stateless_normal((starts, latent_dim), (seed, 0)), name="latent")
     optimizer = keras.optimizers.Adam(RATE)
     optimizer.build([latent])
 
@@ -41,8 +63,11 @@ def nearest_latent(
             loss = tf.reduce_sum(errors()[1]) + PRIOR * prior
         optimizer.apply_gradients([(tape.gradient(loss, latent.value), latent)])
 
-    for _ in range(steps):
-        step()
+    with Progress("steps of the search", steps) as progress:
+        for _ in range(steps):
+            step()
+            progress.advance()
     made, off = errors()
     best = int(np.argmin(off))
-    return latent.numpy()[best], made[best].numpy(), float(np.abs(made[best].numpy() - target[0]).mean())
+    picture = made[best].numpy()
+    return Found(latent.numpy()[best], picture, float(np.abs(picture - target[0]).mean()), best)

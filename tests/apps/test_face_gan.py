@@ -1,6 +1,7 @@
 """The application as its user runs it: train, evaluate, generate, interpolate, project, export, bad input."""
 
 import contextlib
+import dataclasses
 import io
 import json
 import signal
@@ -13,8 +14,9 @@ import pytest
 from killed_runs import KILL
 from PIL import Image
 
-from apps.face_gan import APPLICATION, COMMANDS
+from apps.face_gan import APPLICATION, COMMANDS, Train, create_gan, label_bytes, settle, starting_classes
 from keras_dl import cli
+from keras_dl.data.image_set import ImageSet
 
 TINY = ("--size", "8", "--width", "0.03", "--latent-dim", "4", "--batch-size", "4", "--steps", "6", "--every", "3")
 TRAIN = ("train", "--data", "photos", "--conditional", *TINY)
@@ -97,6 +99,7 @@ def test_export_makes_what_generate_writes(home):
 
     assert app("generate", "--run", "run", "--count", "3", "--seed", "7", "--label", "green") == 0
     written = [np.array(Image.open(home / "run" / "generated" / "seed-7-green" / f"{i:05}.png")) for i in range(3)]
+    assert (home / "run" / "generated" / "seed-7-green" / "grid.png").exists()
     served = tf.saved_model.load(str(home / "saved_models" / APPLICATION / "1"))
     seeds = {"seed": tf.constant([7, 8], tf.int64), "count": tf.constant([3, 1]), "classes": tf.constant(["green"] * 2)}
     out = served.signatures["sample"](**seeds)
@@ -105,12 +108,15 @@ def test_export_makes_what_generate_writes(home):
         np.testing.assert_array_equal(tf.io.decode_png(out["image_bytes"][0, i]), written[i])
     assert [len(x) > 0 for x in out["image_bytes"][1].numpy()] == [True, False, False]
     latent = {"latent": tf.zeros((2, 4)), "classes": tf.constant(["blue", "green"])}
-    made = served.signatures["serving_default"](**latent)
+    made = served.signatures["generate"](**latent)
+    np.testing.assert_array_equal(served.signatures["serving_default"](**latent)["images"], made["images"])
     assert made["images"].shape == (2, 8, 8, 3)
     png = tf.io.decode_png(made["image_bytes"][0])
     np.testing.assert_allclose(tf.cast(png, tf.float32), made["images"][0], atol=0.51)
     scored = served.signatures["score"](image_bytes=made["image_bytes"], classes=latent["classes"])
     assert scored["scores"].shape == (2,)
+    none = served.signatures["sample"](**{**seeds, "count": tf.constant([-1, 0])})
+    assert none["images"].shape == (2, 0, 8, 8, 3)
     with pytest.raises(tf.errors.InvalidArgumentError, match="must be among blue, green"):
         served.signatures["serving_default"](latent=tf.zeros((1, 4)), classes=tf.constant(["red"]))
 
@@ -123,6 +129,7 @@ def test_interpolate_and_project(home, capfd):
     assert app("project", "--run", "run", "--image", "out/00000.png", "--steps", "60") == 0
     printed = capfd.readouterr().out
     assert "off by" in printed
+    assert "class: blue" in printed, "no class was asked for: it looks in all"
     found = np.array(Image.open(home / "run" / "plots" / "projected-00000.png"), "float64")
     given = np.array(Image.open(home / "out" / "00000.png"), "float64")
     start = np.array(Image.open(home / "run" / "generated" / "seed-7-green" / "00000.png"), "float64")
@@ -134,8 +141,51 @@ def test_evaluate_on_other_pictures(home):
     paint(home / "others", per_class=10)
     assert app("evaluate", "--run", "run", "--data", "others", "--count", "20") == 0
     metrics = json.loads((home / "run" / "metrics.json").read_text())
-    assert metrics["others"]["pictures"] == 20
+    assert metrics["data others"]["pictures"] == 20
     assert "held_back" in metrics
+    assert [path.name for path in (home / "run" / "plots" / "evaluate").glob("others-*/samples.png")] == ["samples.png"]
+
+
+def test_another_feature_net_has_a_split_of_its_own(home, monkeypatch):
+    """Its figures can't be compared with the run's, neither in the run folder nor on a model card."""
+    from keras_dl.generative import feature_net
+
+    net = feature_net.FeatureNet
+    monkeypatch.setattr(feature_net, "FeatureNet", lambda name: net("builtin"))
+    before = json.loads((home / "run" / "metrics.json").read_text())
+    assert app("evaluate", "--run", "run", "--count", "20", "--features", "inception_v3") == 0
+    after = json.loads((home / "run" / "metrics.json").read_text())
+    assert set(after) - set(before) == {"held_back, inception_v3"}
+    assert after["held_back"] == before["held_back"]
+
+
+def test_many_classes_have_a_start_each():
+    assert set(starting_classes(("a", "b", "c"), None)) == {0, 1, 2}
+    assert starting_classes(tuple(map(str, range(40))), None).tolist() == list(range(40))
+    assert len(starting_classes(tuple(map(str, range(200))), None)) == 64
+    assert set(starting_classes(("a", "b", "c"), "b")) == {1}
+    assert set(starting_classes((), None)) == {0}
+
+
+def test_settled_defaults(capsys):
+    builtin = settle(Train(), 2000)
+    assert (builtin.size, builtin.learning_rate, builtin.steps, builtin.every) == (32, 4e-4, 3000, 250)
+    assert builtin.augmentation == "none"
+    own = settle(Train(data="faces"), 400)
+    assert (own.size, own.learning_rate, own.steps, own.augmentation) == (64, 2e-4, 10_000, "translation,cutout")
+    assert not capsys.readouterr().out
+    odd = settle(Train(steps=1000, every=300), 2000)
+    assert (odd.steps, odd.every) == (999, 333)
+    assert "1,000 steps are not 3 equal parts: 999 are taken, 333 in each" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("objective", "momentum"), [("non_saturating", 0.5), ("wasserstein", 0), ("wasserstein_gp", 0)]
+)
+def test_a_wasserstein_critic_has_no_momentum(objective, momentum):
+    options = settle(Train(size=8, width=0.03, objective=objective), 2000)
+    model = create_gan(options, 3, 0)
+    assert [model.generator_optimizer.beta_1, model.discriminator_optimizer.beta_1] == [momentum] * 2
 
 
 @pytest.mark.parametrize(
@@ -150,8 +200,14 @@ def test_evaluate_on_other_pictures(home):
         ("photos", ("--augmentation", "blur"), "unknown differentiable augmentation 'blur'"),
         ("photos", ("--steps", "0"), "--steps is 0"),
         ("photos", ("--features", "inception_v3"), "inception_v3 can't be downloaded"),
+        ("photos", ("--clip-norm", "-1"), "--clip-norm is -1"),
+        ("photos", ("--average", "-3"), "--average is -3; give 0 or more, but less than 1"),
+        ("photos", ("--average", "1"), "--average is 1; give 0 or more, but less than 1"),
+        ("photos", ("--label-smoothing", "5"), "--label-smoothing is 5; give 0 or more, but less than 1"),
+        ("photos", ("--instance-noise", "-2"), "--instance-noise is -2; give 0 or more"),
+        ("photos/blue/1.png", (), "is one picture: give the folder that holds all of them"),
     ],
-    ids=["few", "size", "one picture", "missing", "batch norm", "smoothing", "augmentation", "steps", "features"],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
 )
 def test_bad_input_is_one_line(home, capfd, data, arguments, message):
     if data == "few" and not (home / "few").exists():
@@ -174,6 +230,30 @@ def test_broken_picture_is_fatal_with_strict(home, capfd):
 def test_resume_with_another_architecture_is_refused(home, capfd):
     assert app("train", "--run", "run", "--resume", "--width", "0.5") == 2
     assert "--width is 0.5, but the run in run was started with 0.03" in capfd.readouterr().err
+
+
+def test_labels_and_boxes_are_part_of_the_fingerprint(tmp_path):
+    boxes, labels = tmp_path / "boxes.csv", np.zeros(2, "int32")
+    boxes.write_text("file,x,y,width,height\na.png,1,2,9,9\n")
+    images = ImageSet(("a.png", "b.png"), labels, ("ant", "bee"), "photos", ("a.png", "b.png"))
+    options = Train(boxes=boxes)
+    found = [label_bytes(images, options), label_bytes(images, Train())]
+    found.append(label_bytes(dataclasses.replace(images, labels=labels + 1), options))
+    found.append(label_bytes(dataclasses.replace(images, class_names=("ant", "wasp")), options))
+    boxes.write_text("file,x,y,width,height\na.png,1,3,9,9\n")
+    found.append(label_bytes(images, options))
+    assert len(set(found)) == 5
+
+
+def test_resume_with_changed_data_is_refused(home, capfd):
+    path = home / "run" / "data.json"
+    before = path.read_text()
+    path.write_text(json.dumps(json.loads(before) | {"labels_sha256": "of others"}))
+    try:
+        assert app("train", "--run", "run", "--resume") == 2
+    finally:
+        path.write_text(before)
+    assert "labels or classes of photos have changed since" in capfd.readouterr().err.splitlines()[-1]
 
 
 def test_a_run_that_diverges_ends_in_one_line(home, capfd, monkeypatch):

@@ -10,7 +10,8 @@ from pictures import class_folders
 from PIL import Image
 
 from keras_dl.data import tfds as reader
-from keras_dl.data.faces import hold_back, read_faces
+from keras_dl.data.faces import crop_to_boxes, hold_back, read_faces
+from keras_dl.data.image_set import ImageSet
 from keras_dl.data.samples.faces import CLASS_NAMES, face_pictures
 from keras_dl.errors import UserError
 
@@ -98,6 +99,16 @@ def test_faces_are_cut_out_at_their_boxes(tmp_path, capsys):
         (tmp_path / "boxes.csv").write_text(f"{rows[0]}\nphotos/0.png,{box}")
         with pytest.raises(UserError, match=r"line 2: .* is no box"):
             read_faces(str(photos), boxes=tmp_path / "boxes.csv")
+
+
+@pytest.mark.parametrize("box", ["40,8,5,5", "3,-9,5,9", "-5,0,5,5"])
+def test_a_box_outside_its_picture_is_named(tmp_path, box):
+    name = str(tmp_path / "a.png")
+    Image.new("RGB", (40, 30)).save(name)
+    (tmp_path / "boxes.csv").write_text(f"file,x,y,width,height\na.png,39,8,5,5\na.png,{box}\n")
+    images = ImageSet((name,), np.zeros(1, "int32"), (), "photos", (name,))
+    with pytest.raises(UserError, match=r"line 3: .* lies outside .*a.png of 40x30 pixels"):
+        crop_to_boxes(images, tmp_path / "boxes.csv")
 
 
 def test_records_without_labels(tmp_path):

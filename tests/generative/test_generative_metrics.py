@@ -5,7 +5,7 @@ import pytest
 import scipy.linalg
 
 from keras_dl.errors import UserError
-from keras_dl.generative import metrics
+from keras_dl.generative import feature_net, metrics
 
 
 def covariance(random, n):
@@ -113,6 +113,30 @@ def test_nearest_is_the_same_over_many_blocks(monkeypatch):
     every = np.sqrt(((samples[:, None] - pictures[None]) ** 2).mean(axis=(2, 3, 4)))
     np.testing.assert_array_equal(index, every.argmin(axis=1))
     np.testing.assert_allclose(distance, every.min(axis=1), rtol=1e-5)
+
+
+def test_large_pictures_are_compared_small():
+    pictures = np.random.default_rng(9).uniform(0, 255, (3, 8, 8, 1))
+    small = metrics.reduced(pictures, 4)
+    assert small.shape == (3, 4, 4, 1)
+    np.testing.assert_allclose(small[1, 0, 1], pictures[1, :2, 2:4].mean(axis=(0, 1)))
+    assert metrics.reduced(pictures, 8) is pictures
+
+
+@pytest.mark.parametrize(("name", "width", "classes"), [("builtin", 64, 10), ("inception_v3", 2048, 1000)])
+def test_feature_net(monkeypatch, name, width, classes):
+    create = feature_net.create_model
+    if name != "builtin":
+        monkeypatch.setattr(feature_net, "create_model", lambda net, weights: create(net))
+    random = np.random.default_rng(10)
+    blocks = [random.uniform(0, 255, (count, 16, 16, 1)).astype("float32") for count in (1, 2)]
+    net = feature_net.FeatureNet(name)
+    features, answers = net(iter(blocks), total=3)
+    assert features.shape == (3, width)
+    assert answers.shape == (3, classes)
+    np.testing.assert_allclose(answers.sum(axis=1), 1, rtol=1e-4)
+    again, _ = net([np.repeat(blocks[0], 3, axis=-1)], total=1)
+    np.testing.assert_allclose(again, features[:1], rtol=1e-3, atol=1e-5)  # grey is RGB of equal channels
 
 
 def test_scores_of_equally_many_pictures():
