@@ -8,7 +8,7 @@ The peer is driven twice: with the cached state of our own step, and with the de
 token, as its `call_next` does by default. Both sides may write as many tokens. All are compiled and take turns, so that
 a machine that slows down slows all. BLEU stands beside the speed: a faster search that finds less would be no gain.
 For a recurrent model, the cost of a token is measured at several lengths too. Exits with status 1 if a ratio is under
-its limit.
+its limit, or a token costs more the longer the search is.
 """
 
 import argparse
@@ -31,6 +31,8 @@ from keras_dl.text.subwords import END, PAD, START, UNKNOWN
 from keras_dl.text.translator import Search, Translator
 
 LEAST = {"whole prefix": 3.0, "cached state": 1.2}
+LENGTHS = (16, 64, 256)
+DEARER = 1.2  # times the cost of a token in the shortest search, at most
 
 
 def ours(translator: Translator, search: Search) -> Callable[[tf.Tensor], tf.Tensor]:
@@ -87,7 +89,7 @@ def allowed(logits: tf.Tensor) -> tf.Tensor:
 def cost_by_length(translator: Translator, batch: tf.Tensor, beam: int, rounds: int) -> dict[int, float]:
     """Milliseconds per token of searches that are made to go on to a length."""
     found = {}
-    for length in (16, 64, 256):
+    for length in LENGTHS:
 
         @tf.function
         def decode(source: tf.Tensor, length: int = length) -> tf.Tensor:
@@ -145,8 +147,10 @@ def main(argv: list[str] | None = None) -> int:
             f"  {name:<14}{value:8.1f} sentences a second" + (f", ours {ratio:.2f} times it" if name in LEAST else "")
         )
     if translator.model.name.startswith("seq2seq"):
-        for length, cost in cost_by_length(translator, batches[0], options.beam, options.rounds).items():
+        costs = cost_by_length(translator, batches[0], options.beam, options.rounds)
+        for length, cost in costs.items():
             print(f"  {cost:.2f} ms a token in searches of {length} tokens")
+        failed |= costs[LENGTHS[-1]] > DEARER * costs[LENGTHS[0]]
     return int(failed)
 
 

@@ -3,11 +3,14 @@
 import contextlib
 import dataclasses
 import io
+import itertools
 import json
+import os
 import random
 import subprocess
 import sys
 import types
+import unicodedata
 
 import numpy as np
 import pytest
@@ -161,13 +164,29 @@ def test_subwords_recurrent_and_tsv(tmp_path, monkeypatch, capsys):
     (tmp_path / "x.tsv").write_text("".join(f"{a}\t{b}\tme\n" for a, b in rows))
     words = ("train", "--data", "x.tsv", "--reverse", "--model", "seq2seq_attention", "--vocabulary", "60")
     options = ("--copy-source", "--scheduled-sampling", "0.2", "--epochs", "1", "--average", "--run", "r")
-    assert app(*words, *SMALL, *options) == 0
+    sizes = ("--width", "16", "--blocks", "1", "--batch-tokens", "500")
+    assert app(*words, *sizes, *options) == 0
     config = json.loads((tmp_path / "r" / "config.json").read_text())
     assert config["joint"] == "yes"
-    assert (tmp_path / "saved_models" / APPLICATION / "1").is_dir()
     capsys.readouterr()
-    assert app("predict", "--run", "r", "eins zwei") == 0
-    assert capsys.readouterr().out.count("\n") == 1
+    texts = ["eins zwei", unicodedata.normalize("NFD", "zwölf fünf"), ""]
+    assert app("predict", "--run", "r", "--n-best", "3", *texts) == 0
+    lines = [json.loads(line) for line in (tmp_path / "r" / "predictions.jsonl").read_text().splitlines()]
+    code = (
+        "import json, sys, tensorflow as tf, tensorflow_text\n"
+        "model = tf.saved_model.load(sys.argv[1])\n"
+        "out = model.signatures['serving_default'](text=tf.constant(json.loads(sys.argv[2])))\n"
+        "assert 'keras_dl' not in sys.modules\n"
+        "print(json.dumps([[text.decode() for text in row] for row in out['n_best'].numpy()]))\n"
+        "print(json.dumps(out['scores'].numpy().tolist()))\n"
+    )
+    version = tmp_path / "saved_models" / APPLICATION / "1"
+    answer = subprocess.run(
+        [sys.executable, "-c", code, str(version), json.dumps(texts)], capture_output=True, text=True, check=True
+    )
+    n_best, scores = map(json.loads, answer.stdout.splitlines())
+    assert n_best == [line["n_best"] for line in lines]
+    np.testing.assert_allclose(scores, [line["score"] for line in lines], atol=1e-4)
 
 
 def test_resumed_run_ends_as_an_unbroken_one(tmp_path, monkeypatch, unmeasured):
@@ -250,14 +269,84 @@ def test_shapes_of_batches_are_not_compiled_one_by_one(tmp_path, monkeypatch):
     monkeypatch.setattr(
         tf.config, "list_physical_devices", lambda kind=None: [d for d in devices if kind in (None, d.device_type)]
     )
-    monkeypatch.setattr("keras_dl.training.fit", lambda build, *_, **__: build())
+    asked = {}
+    monkeypatch.setattr("keras_dl.training.fit", lambda build, *_, **options: asked.update(options) or build())
     pairs = Pairs(("one", "two"), ("eins", "zwei"), "x")
     options = translation.settle(
-        Train(source="x", target="y", unit="characters", width=8, blocks=1, heads=1, joint="yes"), pairs
+        Train(source="x", target="y", unit="characters", width=8, blocks=1, heads=1, joint="yes", early_stopping=2),
+        pairs,
     )
     pieces = translation.learn_vocabularies(options, pairs)
     encoded = dict.fromkeys(("train", "validation"), translation.encode(pairs, *pieces, 20))
     assert not translation.fit_translator(options, encoded, pairs, *pieces, tmp_path).jit_compile
+    assert (asked["early_stopping"], asked["monitor"], asked["mode"]) == (2, "val_bleu", "max")
+
+
+THREE_RUNS = """
+import sys
+import tensorflow as tf
+from apps import translation
+from keras_dl import cli
+from keras_dl.text.translator import Translator
+cpu, device = tf.config.list_physical_devices("CPU")[0], tf.config.LogicalDeviceConfiguration()
+tf.config.set_logical_device_configuration(cpu, [device, device])
+Translator.translate = lambda *_: []
+translation.scores = lambda *_: {"bleu": 0.0}
+translation.evaluate_and_draw = lambda *_: {}
+for name, flags in (("one", ["single"]), ("two", ["mirrored"]), ("half", ["single", "--mixed-precision"])):
+    assert not cli.main("translation", translation.COMMANDS, [*sys.argv[1:], "--run", name, "--strategy", *flags])
+"""
+
+
+@pytest.mark.slow
+def test_two_devices_train_as_one(tmp_path):
+    """A batch of 45 pairs does not split evenly. Half precision comes near."""
+    source, target = write_pairs(tmp_path, "x", 45, seed=3)
+    files = ("--source", source, "--target", target, "--validation", source, target)
+    sizes = (
+        "--width",
+        8,
+        "--blocks",
+        1,
+        "--heads",
+        1,
+        "--batch-tokens",
+        2000,
+        "--unit",
+        "characters",
+        "--dropout",
+        0.0,
+    )
+    steps = ("--epochs", 2, "--optimizer", "momentum", "--schedule", "constant", "--no-export")
+    done = subprocess.run(
+        [sys.executable, "-c", THREE_RUNS, "train", *map(str, (*files, *sizes, *steps))],
+        env=os.environ | {"PYTHONPATH": os.getcwd(), "CUDA_VISIBLE_DEVICES": ""},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    one, two, half = (load_translator(tmp_path / name).model for name in ("one", "two", "half"))
+    for a, b in zip(one.get_weights(), two.get_weights(), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-5)
+    losses = [
+        np.genfromtxt(tmp_path / name / "history.csv", delimiter=",", names=True)["val_loss"]
+        for name in ("one", "two", "half")
+    ]
+    np.testing.assert_allclose(losses[1], losses[0], rtol=1e-4)
+    np.testing.assert_allclose(losses[2], losses[0], rtol=0.05)
+    assert {layer.compute_dtype for layer in half.layers} >= {"bfloat16"} != {one.layers[-2].compute_dtype}
+
+
+@pytest.mark.parametrize(("source", "target"), itertools.permutations(("en", "de", "zh"), 2))
+def test_sample_has_every_direction(monkeypatch, source, target):
+    monkeypatch.setattr(translation, "SAMPLE_PAIRS", 90)
+    options = Train(languages=f"{source}-{target}")
+    pairs = translation.read_pairs(options)
+    assert 85 < len(pairs) == 90 - sum(pairs.dropped.values())
+    assert pairs.scripts() == tuple("CJK" if side == "zh" else "LATIN" for side in (source, target))
+    settled = translation.settle(options, pairs)
+    assert settled.joint == ("no" if "zh" in (source, target) else "yes") and settled.vocabulary == 300
 
 
 def settled(**options):

@@ -1,5 +1,7 @@
 """Captions: the step against the whole pass, and a decoder that looks where the picture says something."""
 
+import functools
+
 import keras
 import numpy as np
 import pytest
@@ -7,7 +9,7 @@ from keras import ops
 
 from keras_dl import create_model
 from keras_dl.text.captioning import attention_maps
-from keras_dl.text.decoding import Limits, greedy_search
+from keras_dl.text.decoding import Limits, beam_search, greedy_search
 from keras_dl.text.seq2seq import decoder
 from keras_dl.text.teacher_forcing import SmoothedCrossEntropy
 
@@ -52,11 +54,19 @@ def test_learns_to_say_where():
     model.fit({"image": images, "target": captions[:, :-1]}, captions[:, 1:], batch_size=32, epochs=8, verbose=0)
     images, captions = pictures(40, seed=2)
     limits = Limits(2, 4, forbidden=(0, 1))
-    found = greedy_search(*decoder(model, ops.convert_to_tensor(images), 4), np.ones(40, "int32"), limits)
-    right = np.all(np.array(found.tokens)[:, 0, :3] == captions[:, 1:], axis=1)
-    assert right.mean() > 0.8
+    scores = []
+    for search in (greedy_search, functools.partial(beam_search, width=3, n_best=3)):
+        found = search(*decoder(model, ops.convert_to_tensor(images), 4), np.ones(40, "int32"), limits)
+        right = np.all(np.array(found.tokens)[:, 0, :3] == captions[:, 1:], axis=1)
+        assert right.mean() > 0.8
+        scores.append(np.array(found.scores))
+    greedy, beam = scores
+    assert beam.shape == (40, 3) and (np.diff(beam, axis=1) <= 0).all()
+    assert (beam[:, 0] >= greedy[:, 0] - 1e-4).mean() > 0.9
 
 
 def test_impossible_arguments_are_refused():
     with pytest.raises(ValueError, match="attention"):
         create_model("image_captioning", **{**SMALL, "attention": "dot"})
+    with pytest.raises(ValueError, match="resnet21"):
+        create_model("image_captioning", **{**SMALL, "backbone": "resnet21"})

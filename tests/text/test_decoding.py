@@ -1,6 +1,10 @@
 """Decoding against enumeration: a tiny language whose next token depends on the last two and on the sentence."""
 
 import itertools
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -223,3 +227,15 @@ def test_sampling_is_repeatable(logits):
     first = sample(step_of(logits), state, start, FREE, **options)
     again = sample(step_of(logits), state, start, FREE, seed=keras.random.SeedGenerator(3))
     np.testing.assert_array_equal(np.array(first.tokens), np.array(again.tokens))
+
+
+@pytest.mark.slow
+def test_beam_search_runs_on_jax():
+    """A process chooses its backend when it starts: a second pytest."""
+    tests = Path(__file__).parents[1]
+    name = "everything and mean_penalty"
+    command = [sys.executable, "-m", "pytest", __file__, "-k", name, "-p", "no:cacheprovider"]
+    backend = {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu", "PYTEST_ADDOPTS": ""}
+    done = subprocess.run(command, env=os.environ | backend, cwd=tests.parent, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-2000:]
+    assert "1 passed" in done.stdout
