@@ -330,6 +330,13 @@ def face_blocks(model: Adversarial, ids: np.ndarray, seed: int) -> Iterator[np.n
         yield np.asarray(model(inputs_of(model, latent, ids[start : start + 256]), training=False))
 
 
+def described(net: FeatureNet, blocks: Iterator[np.ndarray], total: int) -> tuple[np.ndarray, np.ndarray]:
+    """The features and answers of a net, with the progress shown."""
+    from keras_dl.data.progress import counted_blocks
+
+    return net(counted_blocks("comparing pictures", blocks, total))
+
+
 def class_ids_like(images: ImageSet, count: int) -> np.ndarray:
     """`count` classes, int32, mixed, in the shares that they have among the pictures."""
     import numpy as np
@@ -445,7 +452,7 @@ def fit_gan(
     from keras_dl.training.replicas import is_chief
 
     keras.utils.set_random_seed(options.seed)
-    real, _ = net(blocks_of(held, options), len(held))
+    real, _ = described(net, blocks_of(held, options), len(held))
     channels = count_channels(learned, options)
     training.set_mixed_precision(options.mixed_precision)
     models: list[Adversarial] = []
@@ -458,7 +465,7 @@ def fit_gan(
 
     def validate(model: Adversarial) -> dict[str, float]:
         ids = class_ids_like(held, max(MEASURED, len(held)))
-        made, _ = net(face_blocks(model, ids, options.seed), len(ids))
+        made, _ = described(net, face_blocks(model, ids, options.seed), len(ids))
         if chief:
             step = int(np.asarray(model.generator_optimizer.iterations.numpy()))
             title = f"Samples after {step:,} steps"
@@ -527,8 +534,8 @@ def evaluate_and_draw(
     ids = class_ids_like(classes, count or max(MEASURED, len(compared)))
     shown = make_faces(model, ids[:SHOWN], options.seed + 1)
     index, distances = metrics.nearest(metrics.reduced(shown, SIDE), known)
-    of_real = net(blocks_of(compared, options, channels), len(compared))
-    of_made = net(face_blocks(model, ids, options.seed + 1), len(ids))
+    of_real = described(net, blocks_of(compared, options, channels), len(compared))
+    of_made = described(net, face_blocks(model, ids, options.seed + 1), len(ids))
     values = {"pictures": len(compared), "samples": len(ids), **metrics.sample_metrics(of_real, of_made)}
     if usual:  # real pictures that are copies of training ones set no measure
         values["nearest_training_picture"] = float(np.median(distances)) / usual
@@ -602,7 +609,7 @@ def generate(options: Generate) -> None:
     """Writes new faces, one file each, and a grid of them."""
     cli.check_positive(options, "count")
     from keras_dl import plots
-    from keras_dl.data.progress import Progress
+    from keras_dl.data.progress import counted_blocks
 
     folder = run.find_run(APPLICATION, options.run)
     print(f"run: {folder}")
@@ -611,12 +618,10 @@ def generate(options: Generate) -> None:
     name = f"seed-{options.seed}" + (f"-{options.label}" if options.label else "")
     output = options.output or folder / "generated" / name
     done = 0
-    with Progress("pictures", len(ids)) as progress:
-        for block in face_blocks(model, ids, options.seed):
-            for picture in block:
-                write_picture(output / f"{done:05}.png", picture)
-                done += 1
-                progress.advance()
+    for block in counted_blocks("pictures", face_blocks(model, ids, options.seed), len(ids)):
+        for picture in block:
+            write_picture(output / f"{done:05}.png", picture)
+            done += 1
     title = f"Seed {options.seed}" + (f", {options.label}" if options.label else "")
     plots.sample_grid(make_faces(model, ids[:SHOWN], options.seed), title, path=output / "grid.png")
     print(f"{len(ids):,} pictures and grid.png: {output}")

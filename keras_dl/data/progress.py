@@ -2,11 +2,12 @@
 
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from typing import TypeVar
 
 PATIENCE = 2.0
 T = TypeVar("T")
+Block = TypeVar("Block", bound=Sized)
 
 
 class Progress:
@@ -45,3 +46,11 @@ def counted(what: str, items: Sequence[T]) -> Iterator[T]:
         for item in items:
             yield item
             progress.advance()
+
+
+def counted_blocks(what: str, blocks: Iterable[Block], total: int) -> Iterator[Block]:
+    """The blocks one by one, with a `Progress` over what is in them, `total` in all."""
+    with Progress(what, total) as progress:
+        for block in blocks:
+            yield block
+            progress.advance(len(block))

@@ -6,7 +6,6 @@ import keras
 import numpy as np
 from keras import ops
 
-from keras_dl.data.progress import Progress
 from keras_dl.registry import create_model
 
 FEATURE_NETS = {
@@ -36,20 +35,17 @@ class FeatureNet:
         outputs = [classifier.get_layer("predictions").input, classifier.output]
         self.net = keras.Model(classifier.input, outputs)
 
-    def __call__(self, blocks: Iterable[np.ndarray], total: int) -> tuple[np.ndarray, np.ndarray]:
+    def __call__(self, blocks: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         """Features `(n, width)` and class probabilities `(n, classes)` of pictures.
 
         Args:
             blocks: pictures `(any number, height, width, 1 or 3)` in [0, 255], some at a time.
-            total: how many there are in all, for the line that counts them.
         """
         parts = []
-        with Progress("comparing pictures", total) as progress:
-            for block in blocks:
-                for start in range(0, len(block), BATCH):
-                    part = block[start : start + BATCH]
-                    rgb = np.repeat(part, 3, axis=-1) if part.shape[-1] == 1 else part
-                    resized = ops.image.resize(rgb, (self.size, self.size), antialias=True)
-                    parts.append([ops.convert_to_numpy(output) for output in self.net(resized, training=False)])
-                    progress.advance(len(part))
+        for block in blocks:
+            for start in range(0, len(block), BATCH):
+                part = block[start : start + BATCH]
+                rgb = np.repeat(part, 3, axis=-1) if part.shape[-1] == 1 else part
+                resized = ops.image.resize(rgb, (self.size, self.size), antialias=True)
+                parts.append([ops.convert_to_numpy(output) for output in self.net(resized, training=False)])
         return tuple(np.concatenate([part[i] for part in parts]) for i in range(2))

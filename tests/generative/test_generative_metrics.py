@@ -131,11 +131,11 @@ def test_feature_net(monkeypatch, name, width, classes):
     random = np.random.default_rng(10)
     blocks = [random.uniform(0, 255, (count, 16, 16, 1)).astype("float32") for count in (1, 2)]
     net = feature_net.FeatureNet(name)
-    features, answers = net(iter(blocks), total=3)
+    features, answers = net(iter(blocks))
     assert features.shape == (3, width)
     assert answers.shape == (3, classes)
     np.testing.assert_allclose(answers.sum(axis=1), 1, rtol=1e-4)
-    again, _ = net([np.repeat(blocks[0], 3, axis=-1)], total=1)
+    again, _ = net([np.repeat(blocks[0], 3, axis=-1)])
     np.testing.assert_allclose(again, features[:1], rtol=1e-3, atol=1e-5)  # grey is RGB of equal channels
 
 
