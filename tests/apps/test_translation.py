@@ -263,8 +263,8 @@ def test_swapped_validation_files_are_noticed(tmp_path, monkeypatch, capsys, unm
     assert "were the files swapped?" in capsys.readouterr().out
 
 
-def test_shapes_of_batches_are_not_compiled_one_by_one(tmp_path, monkeypatch):
-    """As Keras would where there is a GPU."""
+def test_what_a_training_compiles_and_watches(tmp_path, monkeypatch):
+    """Keras would compile each shape of a batch where there is a GPU."""
     devices = [types.SimpleNamespace(device_type=kind, name=kind) for kind in ("CPU", "GPU")]
     monkeypatch.setattr(
         tf.config, "list_physical_devices", lambda kind=None: [d for d in devices if kind in (None, d.device_type)]
@@ -278,8 +278,20 @@ def test_shapes_of_batches_are_not_compiled_one_by_one(tmp_path, monkeypatch):
     )
     pieces = translation.learn_vocabularies(options, pairs)
     encoded = dict.fromkeys(("train", "validation"), translation.encode(pairs, *pieces, 20))
-    assert not translation.fit_translator(options, encoded, pairs, *pieces, tmp_path).jit_compile
+    model = translation.fit_translator(options, encoded, pairs, *pieces, tmp_path)
+    assert not model.jit_compile
     assert (asked["early_stopping"], asked["monitor"], asked["mode"]) == (2, "val_bleu", "max")
+
+    watched = []
+    monkeypatch.setattr(translation, "WATCHED", 1)
+    monkeypatch.setattr(translation, "scores", lambda texts, pairs: {"bleu": 0.0})
+    monkeypatch.setattr(
+        "keras_dl.text.translator.Translator.translate", lambda self, texts, search: watched.append(texts) or []
+    )
+    for seed in range(4):
+        translation.fit_translator(dataclasses.replace(options, seed=seed), encoded, pairs, *pieces, tmp_path)
+        asked["validation"](model)
+    assert {*watched} == {("one",), ("two",)}  # not always the first
 
 
 THREE_RUNS = """
