@@ -10,7 +10,8 @@ _BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codec
 _CONTROL = bytes({*range(32)} - {*b"\t\n\r\f\x1a\x1b"})
 # Of the non-ASCII characters of a file in UTF-8, at most so many may be damaged.
 _DAMAGED = 0.02
-_HIGH, _ASCII_LETTER = re.compile(rb"[\x80-\xff]"), re.compile(rb"[A-Za-z]")
+_HIGH = re.compile(rb"[\x80-\xff]")
+_FOREIGN = re.compile(rb"[\x80-\xff]{3,}")  # hardly three letters in a row have accents
 _PAIRS = re.compile(rb"(?:[\xa1-\xf9][\x40-\x7e\xa1-\xfe]){2,}")  # two Chinese characters or more
 _SMALL_CYRILLIC = re.compile(rb"[\xe0-\xff]")  # in Windows-1251
 
@@ -60,7 +61,7 @@ def _legacy_encoding(data: bytes, name: str) -> tuple[str, str]:
     """The encoding of what is not UTF-8, for Python and for people.
 
     Raises:
-        UserError: where most letters would be accented in Latin-1.
+        UserError: where most accents of Latin-1 would stand side by side.
     """
     high = len(_HIGH.findall(data))
     runs = _PAIRS.findall(data)
@@ -71,7 +72,7 @@ def _legacy_encoding(data: bytes, name: str) -> tuple[str, str]:
         big5 = sum(pair[0] <= 0xC6 for pair in pairs)
         if max(gbk, big5) > 0.7 * len(pairs):
             return ("gb18030", "GBK") if gbk >= big5 else ("big5hkscs", "Big5")
-    if high > len(_ASCII_LETTER.findall(data)):
+    if 2 * sum(map(len, _FOREIGN.findall(data))) > high:
         if 2 * len(_SMALL_CYRILLIC.findall(data)) > high:
             return "cp1251", "Windows-1251"
         raise UserError(f"{name} is in an encoding that can't be told by its bytes: save it as UTF-8")
