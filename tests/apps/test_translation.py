@@ -310,7 +310,7 @@ for name, flags in (("one", ["single"]), ("two", ["mirrored"]), ("half", ["singl
 """
 
 
-@pytest.mark.slow
+@pytest.mark.long
 def test_two_devices_train_as_one(tmp_path):
     """A batch of 45 pairs does not split evenly. Half precision comes near."""
     source, target = write_pairs(tmp_path, "x", 45, seed=3)

@@ -396,6 +396,7 @@ Loop.end_epoch = stop
 """
 
 
+@pytest.mark.long
 def test_two_devices_train_as_one(home):
     """For an epoch."""
     arguments = ("train", "--data", home / "blocks", *SMALL, "--strategy", "mirrored", "--run", home / "mirrored")
