@@ -94,4 +94,4 @@ def ordered_batches(pairs: EncodedPairs, batch_tokens: int) -> tf.data.Dataset:
     """Every pair once, in order of length: for validation."""
     lengths = pairs.longest()
     order = tf.RaggedTensor.from_row_limits(np.argsort(lengths, kind="stable"), batch_ends(lengths, batch_tokens))
-    return tf.data.Dataset.from_tensor_slices(order).map(lambda rows: pairs.batch(rows)).prefetch(1)
+    return tf.data.Dataset.from_tensor_slices(order).map(pairs.batch).prefetch(1)

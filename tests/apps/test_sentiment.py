@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from killed_runs import KILL
+from killed_runs import KILL, run_alone
 
 import keras_dl
 from apps import sentiment
@@ -227,16 +227,6 @@ def test_resume_of_a_finished_run_ends_the_same(home, tmp_path):
         np.testing.assert_allclose(one, other, atol=1e-6)
 
 
-def run_alone(before, *argv):
-    """The application in a process of its own, after some lines of Python."""
-    return subprocess.run(
-        [sys.executable, "-c", before + RUN, *map(str, argv)],
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parent), "CUDA_VISIBLE_DEVICES": ""},
-        capture_output=True,
-        text=True,
-    )
-
-
 RUN = """
 import sys
 from test_sentiment import app, sentiment
@@ -251,7 +241,7 @@ def test_killed_run_goes_on_with_resume(home, tmp_path, monkeypatch, capfd):
     for name in ("evaluate_and_draw", "measure_baselines"):
         monkeypatch.setattr(sentiment, name, lambda *_: None)
     run = tmp_path / "run"
-    done = run_alone(KILL, "train", "--data", "reviews.csv", *SMALL, "--no-export", "--run", run)
+    done = run_alone(KILL + RUN, "train", "--data", "reviews.csv", *SMALL, "--no-export", "--run", run)
     assert done.returncode == -signal.SIGKILL, done.stderr[-3000:]
     assert not (run / "model.keras").exists()
     assert app("train", "--run", run, "--resume") == 0
@@ -274,7 +264,7 @@ def test_two_devices_train_as_one(home, tmp_path, monkeypatch):
         monkeypatch.setattr(sentiment, name, lambda *_: None)
     arguments = ("train", "--data", "reviews.csv", "--model", "embedding_average", "--epochs", "1", "--dropout", "0")
     arguments += ("--no-export", "--run")
-    done = run_alone(TWO_DEVICES, *arguments, tmp_path / "two", "--strategy", "mirrored")
+    done = run_alone(TWO_DEVICES + RUN, *arguments, tmp_path / "two", "--strategy", "mirrored")
     assert done.returncode == 0, done.stderr[-3000:]
     assert app(*arguments, tmp_path / "one") == 0
     for one, other in zip(*(weights_of(tmp_path / name) for name in ("one", "two")), strict=True):

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from killed_runs import KILL
+from killed_runs import KILL, run_alone
 from PIL import Image
 
 import keras_dl
@@ -39,16 +39,6 @@ sys.exit(app(*sys.argv[1:]))
 
 def app(*argv):
     return cli.main(APPLICATION, COMMANDS, [str(word) for word in argv])
-
-
-def run_alone(before, *argv):
-    """The application in a process of its own, after some lines of Python."""
-    return subprocess.run(
-        [sys.executable, "-c", before + RUN, *map(str, argv)],
-        env=os.environ | {"PYTHONPATH": str(Path(__file__).parent), "CUDA_VISIBLE_DEVICES": ""},
-        capture_output=True,
-        text=True,
-    )
 
 
 def create_narrow(name, size, num_classes, anchors=None):
@@ -362,7 +352,7 @@ def test_killed_run_goes_on_with_resume(home, unbroken, monkeypatch, capfd):
     killed = home / "killed"
     weights = newest(home) / "model.keras"
     arguments = ("train", "--data", home / "blocks", *SEVERAL, "--weights", weights, "--run", killed)
-    done = run_alone(KILL + SIZES, *arguments)
+    done = run_alone(KILL + SIZES + RUN, *arguments)
     assert done.returncode == -signal.SIGKILL, done.stderr[-3000:]
     assert not (killed / "model.keras").exists()
     assert app("train", "--run", killed, "--resume") == 0
@@ -400,7 +390,7 @@ Loop.end_epoch = stop
 def test_two_devices_train_as_one(home):
     """For an epoch."""
     arguments = ("train", "--data", home / "blocks", *SMALL, "--strategy", "mirrored", "--run", home / "mirrored")
-    done = run_alone(TWO_DEVICES, *arguments)
+    done = run_alone(TWO_DEVICES + RUN, *arguments)
     assert "stopped at step 5 of 200" in done.stderr, done.stderr[-3000:]
     files = [run / "history.csv" for run in (home / "mirrored", newest(home))]
     two, one = (np.genfromtxt(file, delimiter=",", names=True)["loss"] for file in files)
