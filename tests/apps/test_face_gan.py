@@ -14,6 +14,7 @@ import pytest
 from killed_runs import KILL
 from PIL import Image
 
+from apps import face_gan
 from apps.face_gan import APPLICATION, COMMANDS, Train, create_gan, label_bytes, settle, starting_classes
 from keras_dl import cli
 from keras_dl.data.image_set import ImageSet
@@ -44,6 +45,14 @@ def paint(folder, per_class=12, classes=("blue", "green"), size=(20, 14)):
             pixels[..., channel] += 150
             Image.fromarray(pixels.astype("uint8")).save(folder / name / f"{i}.png")
     return folder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_samples():
+    """Distances over hundreds of samples would take most of these tests' time."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(face_gan, "MEASURED", 16)
+        yield
 
 
 @pytest.fixture(scope="module")
