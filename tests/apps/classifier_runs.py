@@ -15,6 +15,10 @@ from keras_dl import cli
 CLASSES = ("blue", "green", "red")
 SIZE = ("--weights", "none", "--image-size", "16", "--batch-size", "8")
 SMALL = ("--model", "resnet20_cifar", *SIZE, "--epochs", "2")
+UNDRAWN = """
+from apps import image_classification
+image_classification.evaluate_and_draw = lambda *_: {}
+"""
 RUN = """
 import sys
 from apps.image_classification import APPLICATION, COMMANDS

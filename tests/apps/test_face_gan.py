@@ -25,8 +25,10 @@ TRAIN = ("train", "--data", "photos", "--conditional", *TINY)
 # In the middle of the second of two epochs.
 KILLED = f"""{KILL}
 import sys
+from apps import face_gan
 from apps.face_gan import APPLICATION, COMMANDS
 from keras_dl import cli
+face_gan.MEASURED = 16
 sys.exit(cli.main(APPLICATION, COMMANDS, sys.argv[1:]))
 """
 

@@ -17,6 +17,7 @@ from classifier_runs import (
     CLASSES,
     SIZE,
     SMALL,
+    UNDRAWN,
     app,
     assert_export_agrees,
     log,
@@ -28,6 +29,7 @@ from classifier_runs import (
 from killed_runs import KILL
 from PIL import Image
 
+from apps import image_classification
 from apps.image_classification import Train, create_classifier, fit_classifier, report, settle
 from keras_dl import model_info
 from keras_dl.data.images import read_images
@@ -44,6 +46,12 @@ def photos(tmp_path_factory):
     return paint(tmp_path_factory.mktemp("data") / "photos")
 
 
+@pytest.fixture
+def undrawn(monkeypatch):
+    """No pictures at the end of a run, which take longer to draw than such a run to train."""
+    monkeypatch.setattr(image_classification, "evaluate_and_draw", lambda *_: {})
+
+
 def history(run):
     return np.genfromtxt(run / "history.csv", delimiter=",", names=True)
 
@@ -52,7 +60,7 @@ def weights_of(run):
     return keras.models.load_model(run / "model.keras", compile=False).get_weights()
 
 
-def test_mixed_precision(photos, tmp_path, monkeypatch):
+def test_mixed_precision(photos, tmp_path, monkeypatch, undrawn):
     monkeypatch.chdir(tmp_path)
     new = sorted(paint(tmp_path / "new", per_class=5, seed=1).rglob("*.jpg"))
     try:
@@ -85,7 +93,7 @@ def test_transfer_from_the_built_in_weights(way, moving, tmp_path):
     assert {stage_of[w.path.split("/")[0]] for w, now, before in weights if not np.array_equal(now, before)} == moving
 
 
-def test_a_set_of_tfds_with_early_stopping_and_tensorboard(tmp_path, monkeypatch):
+def test_a_set_of_tfds_with_early_stopping_and_tensorboard(tmp_path, monkeypatch, undrawn):
     """The pictures are noise, so what is learnt by heart soon makes the validation loss worse."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("keras_dl.data.tfds._network_answers", lambda: True)
@@ -116,7 +124,7 @@ def test_a_folder_of_tfrecords(photos, tmp_path, monkeypatch):
     assert metrics[f"data {tmp_path / 'new'}"]["accuracy"] > 0.8, "the records' labels mean the folders' classes"
 
 
-def test_formats_nobody_reads_are_counted(tmp_path, monkeypatch, capfd):
+def test_formats_nobody_reads_are_counted(tmp_path, monkeypatch, capfd, undrawn):
     monkeypatch.chdir(tmp_path)
     paint(tmp_path / "photos", per_class=3)
     for i in range(3):
@@ -128,11 +136,11 @@ def test_formats_nobody_reads_are_counted(tmp_path, monkeypatch, capfd):
         assert "skipped 3 .heic files: convert to JPEG" in printed and "skipped 4 in all" in printed
 
 
-def test_killed_run_goes_on_with_resume(photos, tmp_path, monkeypatch, capfd):
+def test_killed_run_goes_on_with_resume(photos, tmp_path, monkeypatch, capfd, undrawn):
     """In the middle of the second of three epochs, with dropout, which the model has, and random augmentation."""
     monkeypatch.chdir(tmp_path)
     arguments = ("--data", photos, "--model", "nin", *SIZE, "--epochs", "3", "--augment", "strong", "--no-export")
-    killed = start(tmp_path, "train", *arguments, "--run", "killed", before=KILL)
+    killed = start(tmp_path, "train", *arguments, "--run", "killed", before=KILL + UNDRAWN)
     assert killed.wait() == -signal.SIGKILL, log(tmp_path)
     assert not (tmp_path / "killed" / "model.keras").exists()
     assert app("train", "--run", "killed", "--resume") == 0
@@ -152,7 +160,9 @@ def single(photos, tmp_path_factory):
     """
     run = tmp_path_factory.mktemp("single") / "run"
     arguments = ("--data", photos, *SMALL, "--optimizer", "sgd", "--learning-rate", "1e-4", "--no-export")
-    assert app("train", *arguments, "--run", run) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(image_classification, "evaluate_and_draw", lambda *_: {})
+        assert app("train", *arguments, "--run", run) == 0
     return arguments, history(run)["loss"]
 
 
@@ -163,7 +173,8 @@ def test_two_workers_train_as_one_process(single, tmp_path):
         other.bind(("127.0.0.1", 0))
         hosts = [f"127.0.0.1:{one.getsockname()[1]}", f"127.0.0.1:{other.getsockname()[1]}"]
     configs = [{"cluster": {"worker": hosts}, "task": {"type": "worker", "index": i}} for i in range(2)]
-    workers = [start(tmp_path, "train", *arguments, "--run", "run", TF_CONFIG=json.dumps(c)) for c in configs]
+    arguments += ("--run", "run")
+    workers = [start(tmp_path, "train", *arguments, before=UNDRAWN, TF_CONFIG=json.dumps(c)) for c in configs]
     for worker in workers:
         assert worker.wait() == 0, log(tmp_path)
     np.testing.assert_allclose(history(tmp_path / "run")["loss"], losses, rtol=1e-5)
@@ -180,7 +191,7 @@ tf.config.set_logical_device_configuration(cpu, [device, device])
 def test_two_devices_train_as_one(single, tmp_path):
     arguments, losses = single
     arguments += ("--strategy", "mirrored", "--run", "run")
-    assert start(tmp_path, "train", *arguments, before=TWO_DEVICES).wait() == 0, log(tmp_path)
+    assert start(tmp_path, "train", *arguments, before=TWO_DEVICES + UNDRAWN).wait() == 0, log(tmp_path)
     np.testing.assert_allclose(history(tmp_path / "run")["loss"], losses, rtol=1e-5)
 
 
