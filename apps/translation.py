@@ -81,7 +81,8 @@ class Train(cli.TrainingOptions):
     unit: Literal["subwords", "characters", "words"] = "subwords"
     """What a token is."""
     vocabulary: int | None = None
-    """Tokens of a language, or of both if joint. By default 300 for the built-in sample, otherwise 6,000."""
+    """Tokens of a language, or of both if joint. By default 300 for the built-in sample, otherwise 1,000 to
+    6,000 subwords, the more the more text there is, and 6,000 characters or words."""
     joint: Literal["auto", "yes", "no"] = "auto"
     """One vocabulary for both languages; auto is yes if both are written in one script."""
     max_length: int = 128
@@ -289,7 +290,7 @@ def settle(options: Train, pairs: Pairs) -> Train:
         "norm": None if recurrent else "pre",
         "attention": "scaled_dot" if options.model == "seq2seq_attention" else None,
         "dropout": dropout,
-        "vocabulary": 300 if sample else 6000,
+        "vocabulary": 300 if sample else None,
         "batch_tokens": 1500 if sample else 2500,
         "epochs": 8 if sample else 15,
     }

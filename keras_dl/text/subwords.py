@@ -17,6 +17,8 @@ from keras_dl.text.sentencepieces import train_subwords
 UNITS = ("subwords", "characters", "words")
 PAD, START, END, UNKNOWN = 0, 1, 2, 3
 MARKS = ("<pad>", "<s>", "</s>", "<unk>")
+PIECES = (1000, 6000)  # at least and at most, where the user names no number
+TEXT_PER_PIECE = 300  # characters
 _CUT = "\x01"
 # A word takes the space before it along, so that joining needs no rule; a Chinese character is a word, also between
 # letters and digits, whose classes have it too: `[^\PL\p{Han}]` is every letter but those.
@@ -89,19 +91,33 @@ def load_pieces(path: Path) -> Pieces:
     return Pieces(content["unit"], content["pieces"], model)
 
 
-def learn_pieces(texts: Sequence[str], unit: str, size: int) -> Pieces:
+def usual_size(texts: Sequence[str], unit: str) -> int:
+    """How many pieces to learn from these texts where nobody says it.
+
+    Of subwords as many as spell every character, and one more for every 300 characters of text, between 1,000 and
+    6,000: a piece that is rarely seen is learned badly (Sennrich & Zhang 2019, arXiv:1905.11901).
+    """
+    if unit != "subwords":
+        return PIECES[1]
+    spelling = len(MARKS) + len({" "}.union(*texts))
+    return min(max(spelling + sum(map(len, texts)) // TEXT_PER_PIECE, PIECES[0]), PIECES[1])
+
+
+def learn_pieces(texts: Sequence[str], unit: str, size: int | None = None) -> Pieces:
     """The pieces of training texts: subwords by SentencePiece, otherwise the most frequent characters or words.
 
     Args:
         texts: of one language, or of both for a joint vocabulary.
         unit: one of `UNITS`.
-        size: pieces at most, the four marks included; fewer where the texts don't have as many.
+        size: pieces at most, the four marks included; fewer where the texts don't have as many. By default
+            `usual_size`.
 
     Raises:
         UserError: for an unknown unit, or a size without room for every character as a subword.
     """
     if unit not in UNITS:
         raise UserError(f"--unit {unit}: choose from {', '.join(UNITS)}")
+    size = size or usual_size(texts, unit)
     if unit == "subwords":
         characters = len(set().union(*texts))
         marks = {"pad_id": PAD, "bos_id": START, "eos_id": END, "unk_id": UNKNOWN, "unk_surface": MARKS[UNKNOWN]}

@@ -9,7 +9,7 @@ import tensorflow as tf
 
 from keras_dl.errors import UserError
 from keras_dl.text import sentencepieces, subwords
-from keras_dl.text.subwords import END, MARKS, PAD, UNITS, UNKNOWN, learn_pieces, load_pieces, plain, split
+from keras_dl.text.subwords import END, MARKS, PAD, UNITS, UNKNOWN, learn_pieces, load_pieces, plain, split, usual_size
 
 TEXTS = [
     "A man, 23, rides (slowly) past the town's hall.",
@@ -97,6 +97,21 @@ def test_characters_are_counted_without_a_copy_of_the_texts(monkeypatch):
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak < 2e6
+
+
+def test_less_text_has_fewer_subwords():
+    assert usual_size(["abc"] * 10, "subwords") == 1000
+    assert usual_size(["abc"] * 10, "words") == 6000
+    assert usual_size(["ab " * 1000] * 200, "subwords") == 3 + len(MARKS) + 3 * 1000 * 200 // 300
+    assert usual_size(["abc" * 1000] * 2000, "subwords") == 6000
+    assert len(learn_pieces(TEXTS, "subwords")) == len(learn_pieces(TEXTS, "subwords", 1000))
+
+
+def test_rare_characters_have_room():
+    """Of a language of thousands of characters, most of which are too rare for more."""
+    texts = [chr(0x4E00 + i) + chr(0x4E00 + i % 7) for i in range(2000)]
+    pieces = learn_pieces(texts, "subwords")
+    assert len(pieces) <= usual_size(texts, "subwords") == 2001 + len(MARKS) + 4000 // 300
 
 
 def test_impossible_vocabularies_are_refused():
