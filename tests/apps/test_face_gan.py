@@ -26,10 +26,9 @@ TRAIN = ("train", "--data", "photos", "--conditional", *TINY)
 KILLED = f"""{KILL}
 import sys
 from apps import face_gan
-from apps.face_gan import APPLICATION, COMMANDS
 from keras_dl import cli
 face_gan.MEASURED = 16
-sys.exit(cli.main(APPLICATION, COMMANDS, sys.argv[1:]))
+sys.exit(cli.main(face_gan.APPLICATION, face_gan.COMMANDS, sys.argv[1:]))
 """
 
 
