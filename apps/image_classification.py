@@ -49,6 +49,9 @@ class Train(cli.TrainingOptions):
     transfer: Literal["auto", "head", "last", "all", "architecture"] = "auto"
     """What learns: the head only, the last stage too, all stages one by one, or everything from scratch.
     auto is all with pretrained weights, otherwise architecture."""
+    freeze_batch_norm: bool = False
+    """Keep batch normalisation as it was pretrained in the stages that learn too: for batches of a few pictures, with
+    a smaller --learning-rate."""
     epochs: int = 10
     """Passes over the training part."""
     batch_size: int = 32
@@ -273,6 +276,8 @@ def settle(options: Train, images: ImageSet) -> tuple[Train, list[np.ndarray] | 
         raise UserError(f"{name} has no stages to thaw; choose --transfer architecture")
     if transfer == "auto":
         transfer = "all" if initial else "architecture"
+    if options.freeze_batch_norm and transfer == "architecture":
+        raise UserError("--freeze-batch-norm keeps pretrained statistics; --transfer architecture has none")
     print(f"{name} at {size}x{size}, weights: {weights}, transfer: {transfer}")
     settled = dataclasses.replace(
         options, model=name, image_size=size, weights=weights, transfer=transfer, augment=augment
@@ -416,7 +421,13 @@ def fit_classifier(
         )
         stages = model_info(options.model).stages
         thaw = steps_per_epoch * options.epochs // (4 * len(stages)) if stages else 0
-        training.prepare_transfer(model, options.transfer, stages, steps_per_stage=thaw)
+        training.prepare_transfer(
+            model,
+            options.transfer,
+            stages,
+            steps_per_stage=thaw,
+            freeze_batch_norm=options.freeze_batch_norm,
+        )
         print(f"{model.count_params():,} parameters, {steps_per_epoch:,} steps an epoch")
         return model
 

@@ -1,5 +1,6 @@
 """What every test file gets."""
 
+import gc
 import os
 import sys
 
@@ -10,10 +11,16 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
+# Graphs are many small Python objects, among which the collector would look for cycles all the time.
+gc.set_threshold(100_000, 20, 50)
+
 
 @pytest.fixture(scope="module", autouse=True)
 def memory_given_back():
     """Otherwise the models of all files that one process tests add up, to gigabytes."""
+    if "tensorflow" in sys.modules:
+        # What runs once need not be optimised first; the processes that tests start keep TensorFlow's default.
+        sys.modules["tensorflow"].config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     yield
     if "keras" in sys.modules:
         sys.modules["keras"].utils.clear_session()

@@ -36,8 +36,8 @@ def prepare_transfer(
     *,
     last: int = 1,
     steps_per_stage: int | None = None,
-    rate_decay: float = 1.5,
-    freeze_batch_norm: bool = True,
+    rate_decay: float = 1.2,
+    freeze_batch_norm: bool = False,
 ) -> None:
     """Decides which weights of a compiled model learn, when and how fast. Call it in `fit`'s `build`.
 
@@ -61,8 +61,9 @@ def prepare_transfer(
             all at once.
         rate_decay: ratio of the rates of neighbouring stages for `"all"`. The paper's 2.6 is for language models;
             on few pictures the default learned faster.
-        freeze_batch_norm: keep batch normalisation within the stages as it was trained (statistics, scale and
-            offset), for the first three ways.
+        freeze_batch_norm: keep batch normalisation of the stages that learn as it was trained (statistics, scale and
+            offset). Below it nothing then holds the maps at their size while kernels move, so that a rate of 0.001
+            spoils them; it is for batches of a few pictures, with a smaller rate. Frozen stages keep theirs anyway.
 
     Raises:
         UserError: for an unknown way.

@@ -86,6 +86,7 @@ def test_run_folder(home):
     assert "diversity" in header
 
 
+@pytest.mark.slow
 def test_killed_run_goes_on_with_resume(home, capfd):
     """Both networks, both optimizers, the averages and the seeds end as those of the unbroken run."""
     killed = subprocess.run([sys.executable, "-c", KILLED, *TRAIN, "--run", "killed"], capture_output=True, text=True)
@@ -283,6 +284,7 @@ def test_a_run_that_diverges_ends_in_one_line(home, capfd, monkeypatch):
     assert (home / "late" / "model.keras").exists()
 
 
+@pytest.mark.slow
 def test_an_all_grey_set_makes_grey_pictures(home):
     (home / "greys").mkdir()
     for i in range(20):

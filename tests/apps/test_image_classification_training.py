@@ -187,7 +187,7 @@ tf.config.set_logical_device_configuration(cpu, [device, device])
 """
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_two_devices_train_as_one(single, tmp_path):
     arguments, losses = single
     arguments += ("--strategy", "mirrored", "--run", "run")

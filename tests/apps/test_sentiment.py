@@ -235,7 +235,7 @@ sys.exit(app(*sys.argv[1:]))
 """
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_killed_run_goes_on_with_resume(home, tmp_path, monkeypatch, capfd):
     """And ends as the one that was not killed."""
     for name in ("evaluate_and_draw", "measure_baselines"):
@@ -257,7 +257,7 @@ tf.config.set_logical_device_configuration(cpu, [device, device])
 """
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_two_devices_train_as_one(home, tmp_path, monkeypatch):
     """Without dropout, which each device draws for itself."""
     for name in ("evaluate_and_draw", "measure_baselines"):

@@ -156,6 +156,7 @@ def test_evaluate_on_other_files(home, capsys):
     assert names == {"attention.png", "attention.html", "length.png", "training_curves.png"}
 
 
+@pytest.mark.slow
 def test_subwords_recurrent_and_tsv(tmp_path, monkeypatch, capsys):
     """The other half of the options: a TSV, reversed, subwords, attention that copies, its own tokens in training."""
     monkeypatch.chdir(tmp_path)
@@ -189,6 +190,7 @@ def test_subwords_recurrent_and_tsv(tmp_path, monkeypatch, capsys):
     np.testing.assert_allclose(scores, [line["score"] for line in lines], atol=1e-4)
 
 
+@pytest.mark.slow
 def test_resumed_run_ends_as_an_unbroken_one(tmp_path, monkeypatch, unmeasured):
     monkeypatch.chdir(tmp_path)
     source, target = write_pairs(tmp_path, "x", 120, seed=3)
@@ -310,7 +312,7 @@ for name, flags in (("one", ["single"]), ("two", ["mirrored"]), ("half", ["singl
 """
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_two_devices_train_as_one(tmp_path):
     """A batch of 45 pairs does not split evenly. Half precision comes near."""
     source, target = write_pairs(tmp_path, "x", 45, seed=3)

@@ -339,6 +339,7 @@ def unbroken(trained):
     return trained / "unbroken", sizes
 
 
+@pytest.mark.slow
 def test_killed_run_goes_on_with_resume(home, unbroken, monkeypatch, capfd):
     """With every augmentation, several sizes, the average of the weights, and from another detector's file."""
     import keras
@@ -386,7 +387,7 @@ Loop.end_epoch = stop
 """
 
 
-@pytest.mark.long
+@pytest.mark.slow
 def test_two_devices_train_as_one(home):
     """For an epoch."""
     arguments = ("train", "--data", home / "blocks", *SMALL, "--strategy", "mirrored", "--run", home / "mirrored")

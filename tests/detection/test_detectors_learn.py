@@ -16,6 +16,8 @@ from keras_dl.detection.yolo_v3 import YoloV3
 from keras_dl.detection.yolo_v4 import YoloV4
 from keras_dl.detection.yolo_v5 import YoloV5
 
+pytestmark = pytest.mark.slow
+
 SIDE, STRIDE, CLASSES = 64, 16, 3
 ANCHORS = (((20, 20), (32, 20), (20, 32), (34, 34)),)
 PLACES = SIDE // STRIDE

@@ -79,6 +79,7 @@ def test_pictures_of_any_size_are_trained_on():
     assert np.isfinite(model.losses_of(images, styled)["total"])
 
 
+@pytest.mark.slow
 def test_training_helps_on_unseen_pictures_and_leaves_the_extractor_alone(tmp_path):
     model = trainer(keras.optimizers.Adam(5e-3))
     before = [np.array(weight) for weight in model.describe.weights]
