@@ -131,7 +131,7 @@ class Evaluate(cli.Options):
     size: int = 256
     """Pixels of their longer side."""
     steps: int = 50
-    """Of the optimisation that the network is compared with."""
+    """Of the optimisations, by L-BFGS and by Adam, that the network is compared with."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -649,13 +649,13 @@ def draw_example(model: keras.Model, style: np.ndarray, folder: Path) -> None:
 
 
 def evaluate(options: Evaluate) -> None:
-    """Compares the losses of a trained network's pictures with those of the optimisation."""
+    """Compares the losses of a trained network's pictures with those of the optimisation, by L-BFGS and by Adam."""
     cli.check_positive(options, "size", "steps")
     import tensorflow as tf
 
     from keras_dl.data.progress import Progress
     from keras_dl.data.samples.photos import held_out
-    from keras_dl.training.stylize import by_lbfgs, fitted, look, make_losses, resize
+    from keras_dl.training.stylize import by_adam, by_lbfgs, fitted, look, make_losses, resize
 
     folder = run.find_run(APPLICATION, options.run)
     print(f"run: {folder}")
@@ -671,11 +671,16 @@ def evaluate(options: Evaluate) -> None:
         content = look(tf.function(model.describe, autograph=False), image, "content", "raise --size")
         targets = {"content": content, "style": dict(model.targets)}
         losses = make_losses(model.describe, targets, model.loss_weights, model.layer_weights)
-        with Progress(f"optimising {name}", options.steps) as progress:
-            optimised = by_lbfgs(losses, image, options.steps, 0.0, lambda *_, p=progress: p.advance())
-        one_pass, total = (float(losses(each)["total"]) for each in (styled(image[0].numpy())[None], optimised))
-        measured[name] = {"one_pass": one_pass, f"optimised_{options.steps}_steps": total}
-        print(f"{name}: total loss {one_pass:.4f} in one pass, {total:.4f} after {options.steps} steps")
+        painted = {"one_pass": styled(image[0].numpy())[None]}
+        with Progress(f"optimising {name}", 2 * options.steps) as progress:
+            for key, minimise in (("lbfgs", by_lbfgs), ("adam", by_adam)):
+                painted[key] = minimise(losses, image, options.steps, ADAM_RATE, lambda *_, p=progress: p.advance())
+        totals = {key: float(losses(picture)["total"]) for key, picture in painted.items()}
+        measured[name] = {"steps": options.steps} | totals
+        print(
+            f"{name}: total loss {totals['one_pass']:.4f} in one pass; after {options.steps} steps of the "
+            f"optimisation {totals['lbfgs']:.4f} by L-BFGS, {totals['adam']:.4f} by Adam"
+        )
     run.write_json(folder / "metrics.json", run.read_metrics(folder) | measured)
 
 

@@ -142,33 +142,6 @@ class VGG13(Net):
         return self.layers["predictions"](x.mean((2, 3)))
 
 
-class Teacher(Net):
-    """Wide and shallow: seven times the parameters of ResNet-20, in matrix products that suit a processor."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        widths = (32, 64, 256, 256)
-        self.add("stem_conv", "stem_bn", 3, widths[0])
-        for i, (inputs, outputs) in enumerate(zip(widths, widths[1:], strict=False)):
-            self.add(f"block{i}_1_conv", f"block{i}_1_bn", inputs, outputs)
-            self.add(f"block{i}_2_conv", f"block{i}_2_bn", outputs, outputs)
-        self.layers["predictions"] = nn.Linear(widths[-1], 10)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = F.relu(self.conv(x, "stem_conv", "stem_bn"))
-        for i in range(3):
-            conv, norm = self.layers[f"block{i}_1_conv"], self.layers[f"block{i}_1_bn"]
-            x = F.relu(norm(F.max_pool2d(conv(x), 2)))
-            x = x + F.relu(self.conv(x, f"block{i}_2_conv", f"block{i}_2_bn"))
-        return self.layers["predictions"](x.amax((2, 3)))
-
-
-def distillation_loss(outputs: torch.Tensor, taught: torch.Tensor, temperature: float = 4.0) -> torch.Tensor:
-    """Hinton et al. 2015: cross-entropy with the teacher's softened probabilities, less their entropy."""
-    student, teacher = (torch.log_softmax(values.float() / temperature, -1) for values in (outputs, taught))
-    return F.kl_div(student, teacher, reduction="batchmean", log_target=True) * temperature**2
-
-
 def keras_weights(layers: nn.ModuleDict, fold: bool) -> dict[str, list[np.ndarray]]:
     """The weights by layer, as Keras orders them; with `fold`, batch norms become part of the convolutions."""
     arrays = {name: [value.detach().float().numpy() for value in layer.parameters()] for name, layer in layers.items()}
@@ -188,8 +161,7 @@ def keras_weights(layers: nn.ModuleDict, fold: bool) -> dict[str, list[np.ndarra
     return result
 
 
-NETS = {"resnet20_cifar": ResNet20, "vgg13_cifar": VGG13, "teacher": Teacher}
-FOLDED = {"vgg13_cifar"}
+NETS = {"resnet20_cifar": (ResNet20, False), "vgg13_cifar": (VGG13, True)}
 
 
 def epoch_batches(images: np.ndarray, labels: np.ndarray, seed: int, epoch: int, cutout: int) -> Iterator[tuple]:
@@ -237,7 +209,6 @@ def main() -> None:
     parser.add_argument("--learning-rate", type=float, default=0.2)
     parser.add_argument("--weight-decay", type=float, default=4e-4)
     parser.add_argument("--cutout", type=int, default=0, metavar="PIXELS", help="side of the square that is hidden")
-    parser.add_argument("--teacher", type=Path, help="checkpoint.pt of a run of `--model teacher`, to learn from it")
     parser.add_argument("--start", type=Path, help="checkpoint.pt of another run, whose weights to start from")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--seed", type=int, default=0)
@@ -252,7 +223,8 @@ def main() -> None:
     folder = options.run or Path("runs/builtin") / options.model
     folder.mkdir(parents=True, exist_ok=True)
 
-    net = NETS[options.model]().to(memory_format=torch.channels_last)
+    build, fold = NETS[options.model]
+    net = build().to(memory_format=torch.channels_last)
     vectors = [value for value in net.parameters() if value.ndim == 1]
     kernels = [value for value in net.parameters() if value.ndim > 1]
     groups = [{"params": kernels, "weight_decay": options.weight_decay}, {"params": vectors}]
@@ -264,9 +236,6 @@ def main() -> None:
     )
     if options.start:
         net.load_state_dict(torch.load(options.start)["net"])
-    if options.teacher:
-        teacher = Teacher().to(memory_format=torch.channels_last).eval()
-        teacher.load_state_dict(torch.load(options.teacher)["net"])
     state, history = {"net": net, "optimizer": optimizer, "schedule": schedule}, []
     if (folder / "checkpoint.pt").exists():
         saved = torch.load(folder / "checkpoint.pt")
@@ -280,12 +249,7 @@ def main() -> None:
         start, losses = time.monotonic(), []
         for batch, targets in epoch_batches(padded, labels, options.seed, epoch, options.cutout):
             with torch.autocast("cpu", torch.bfloat16):
-                if options.teacher:
-                    with torch.no_grad():
-                        taught = teacher(batch)
-                    loss = distillation_loss(net(batch), taught)
-                else:
-                    loss = F.cross_entropy(net(batch), targets)
+                loss = F.cross_entropy(net(batch), targets)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -299,10 +263,8 @@ def main() -> None:
         (folder / "next.pt").rename(folder / "checkpoint.pt")
         print(json.dumps(history[-1] | {"seconds": round(time.monotonic() - start)}), flush=True)
 
-    if options.model == "teacher":
-        return
     model = keras_dl.create_model(options.model, classifier_activation=None)
-    for name, arrays in keras_weights(net.layers, options.model in FOLDED).items():
+    for name, arrays in keras_weights(net.layers, fold).items():
         model.get_layer(name).set_weights(arrays)
     expected = logits(net, held_out)
     error = np.abs(model.predict(held_out.astype("float32"), batch_size=500, verbose=0) - expected).max()
