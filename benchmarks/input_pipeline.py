@@ -2,11 +2,11 @@
 
     python benchmarks/input_pipeline.py [--photos 320x240 640x480 1600x1200] [--pictures 1000] [--rounds 3]
 
-Both shuffle, decode, resize to 224x224 and batch by 32. The first epoch decodes: the stream decodes a JPEG at a half, a
-quarter or an eighth of its size where that is enough, and keeps the pictures. Later epochs come from memory: the peer's
-by `.cache()` on single pictures, shuffled again each epoch, as the stream does. Each number is the best of the rounds,
-which alternate, so that other work on the machine touches both alike; the rate per second of processor time is the
-steadier one on a busy machine. Above 1 the stream is the faster one.
+Both shuffle, decode, cut to a square, resize to 224x224 and batch by 32. The first epoch decodes: the stream decodes a
+JPEG at a half, a quarter or an eighth of its size where that is enough, and keeps the pictures. Later epochs come from
+memory: the peer's by `.cache()` on single pictures, shuffled again each epoch, as the stream does. Each number is the
+best of the rounds, which alternate, so that other work on the machine touches both alike; the rate per second of
+processor time is the steadier one on a busy machine. Above 1 the stream is the faster one.
 """
 
 import argparse
@@ -47,7 +47,13 @@ def draw_folder(root: Path, pictures: int, width: int, height: int) -> None:
 
 def peer(root: Path) -> tf.data.Dataset:
     return keras.utils.image_dataset_from_directory(
-        root, label_mode="categorical", image_size=(SIZE, SIZE), batch_size=None, seed=1, verbose=False
+        root,
+        label_mode="categorical",
+        image_size=(SIZE, SIZE),
+        crop_to_aspect_ratio=True,
+        batch_size=None,
+        seed=1,
+        verbose=False,
     )
 
 
