@@ -36,20 +36,22 @@ def prepare_transfer(
     *,
     last: int = 1,
     steps_per_stage: int | None = None,
+    head_rate: float = 10.0,
     rate_decay: float = 1.2,
     freeze_batch_norm: bool = False,
 ) -> None:
     """Decides which weights of a compiled model learn, when and how fast. Call it in `fit`'s `build`.
 
-    The head (all above the last stage) always learns from the first step, at the full rate.
+    The head (all above the last stage) always learns from the first step. It starts from nothing, so it learns
+    `head_rate` times faster than the optimizer's rate says, for the first three ways.
 
     - `"head"`: the stages are frozen; batch normalisation in them runs as in inference, dropout goes on (Keras drops
       in frozen layers too).
     - `"last"`: the last `last` stages learn too.
-    - `"all"`: every stage learns in the end. They thaw from the top, one every `steps_per_stage` steps, and each
-      stage learns `rate_decay` times slower than the one above it (Howard & Ruder 2018, arXiv:1801.06146, sections
-      3.2 and 3.3). That is a function of the optimizer's step inside the compiled train step, so nothing is compiled
-      anew and a resumed run stands where it stood.
+    - `"all"`: every stage learns in the end. They thaw from the top, one every `steps_per_stage` steps, the first at
+      the optimizer's rate over `rate_decay`, and each `rate_decay` times slower than the one above it (Howard & Ruder
+      2018, arXiv:1801.06146, sections 3.2 and 3.3). That is a function of the optimizer's step inside the compiled
+      train step, so nothing is compiled anew and a resumed run stands where it stood.
     - `"architecture"`: nothing is frozen; the caller builds the model with `weights=None`.
 
     Args:
@@ -59,11 +61,12 @@ def prepare_transfer(
         last: how many stages `"last"` thaws.
         steps_per_stage: steps between two thaws of `"all"`; the top stage thaws after the first of them. 0 thaws
             all at once.
+        head_rate: ratio of the head's rate to the optimizer's.
         rate_decay: ratio of the rates of neighbouring stages for `"all"`. The paper's 2.6 is for language models;
             on few pictures the default learned faster.
         freeze_batch_norm: keep batch normalisation of the stages that learn as it was trained (statistics, scale and
-            offset). Below it nothing then holds the maps at their size while kernels move, so that a rate of 0.001
-            spoils them; it is for batches of a few pictures, with a smaller rate. Frozen stages keep theirs anyway.
+            offset). Nothing then holds the maps at their size while kernels move, and a rate of 0.001 spoils them: it
+            is for batches of a few pictures, with a smaller rate. Frozen stages keep theirs anyway.
 
     Raises:
         UserError: for an unknown way.
@@ -86,15 +89,18 @@ def prepare_transfer(
             for part in layer._flatten_layers():
                 if isinstance(part, keras.layers.BatchNormalization):
                     part.trainable = False
-    if way == "all":
-        if steps_per_stage is None or steps_per_stage < 0:
-            raise ValueError("transfer by 'all' needs steps_per_stage, 0 or more")
-        # Counted from the head: 0 for the head itself, 1 for the top stage.
-        depth = {id(v): top - stage_of[layer.name] for layer in model.layers for v in layer.trainable_variables}
+    if way == "all" and (steps_per_stage is None or steps_per_stage < 0):
+        raise ValueError("transfer by 'all' needs steps_per_stage, 0 or more")
+    # Counted from the head: 0 for the head itself, 1 for the top stage.
+    depth = {id(v): top - stage_of[layer.name] for layer in model.layers for v in layer.trainable_variables}
 
-        def factor(variable: keras.Variable, step: Any) -> Any:
-            below = depth[id(variable)]
-            thawed = ops.cast(step, "float32") >= below * steps_per_stage
-            return ops.where(thawed, rate_decay**-below, 0.0)
+    def factor(variable: keras.Variable, step: Any) -> Any:
+        below = depth[id(variable)]
+        if below == 0:
+            return head_rate
+        if way == "last":
+            return 1.0
+        thawed = ops.cast(step, "float32") >= below * steps_per_stage
+        return ops.where(thawed, rate_decay**-below, 0.0)
 
-        scale_updates(model.optimizer, factor)
+    scale_updates(model.optimizer, factor)

@@ -98,9 +98,16 @@ def test_all_thaws_from_the_top_and_goes_on_after_a_resume(tmp_path, optimizer, 
 
 def test_lower_stages_learn_more_slowly(tmp_path):
     # Adam's first step is the learning rate for every weight with a gradient.
-    moved, _ = train(tmp_path, "all", 1, "adam", 1e-3, weight_decay=0.0, steps_per_stage=0, rate_decay=2.0)
-    for name, below in (("predictions", 0), ("stage2_conv", 1), ("stage1_conv", 2), ("stage0_conv", 3)):
-        assert moved[name] == pytest.approx(1e-3 / 2**below, rel=1e-3), name
+    rates = {"steps_per_stage": 0, "rate_decay": 2.0, "head_rate": 5.0}
+    moved, _ = train(tmp_path, "all", 1, "adam", 1e-3, weight_decay=0.0, **rates)
+    for name, factor in (("predictions", 5), ("stage2_conv", 1 / 2), ("stage1_conv", 1 / 4), ("stage0_conv", 1 / 8)):
+        assert moved[name] == pytest.approx(1e-3 * factor, rel=1e-3), name
+
+
+def test_a_new_head_learns_faster_than_the_stage_below(tmp_path):
+    moved, _ = train(tmp_path, "last", 1, "adam", 1e-3, weight_decay=0.0)
+    assert moved["predictions"] == pytest.approx(1e-2, rel=1e-3)
+    assert moved["stage2_conv"] == pytest.approx(1e-3, rel=1e-3)
 
 
 def test_bad_arguments():
