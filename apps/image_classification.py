@@ -59,7 +59,8 @@ class Train(cli.TrainingOptions):
     optimizer: Literal["sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw", "swats"] = "adamw"
     """How the weights follow the gradients."""
     learning_rate: float = 1e-3
-    """Its highest value."""
+    """Its highest value. With pretrained weights the new head learns ten times faster, and each stage 2.6 times slower
+    than the one above it."""
     schedule: Literal[
         "constant", "inverse_time", "exponential", "inverse_sqrt_epoch", "inverse_sqrt", "cosine", "one_cycle"
     ] = "cosine"

@@ -37,21 +37,21 @@ def prepare_transfer(
     last: int = 1,
     steps_per_stage: int | None = None,
     head_rate: float = 10.0,
-    rate_decay: float = 1.2,
+    rate_decay: float = 2.6,
     freeze_batch_norm: bool = False,
 ) -> None:
     """Decides which weights of a compiled model learn, when and how fast. Call it in `fit`'s `build`.
 
-    The head (all above the last stage) always learns from the first step. It starts from nothing, so it learns
-    `head_rate` times faster than the optimizer's rate says, for the first three ways.
+    The head (all above the last stage) always learns from the first step. It starts from nothing, so for the first
+    three ways it learns `head_rate` times faster than the optimizer's rate says, and each stage `rate_decay` times
+    slower than the one above it (Howard & Ruder 2018, arXiv:1801.06146, section 3.2).
 
     - `"head"`: the stages are frozen; batch normalisation in them runs as in inference, dropout goes on (Keras drops
       in frozen layers too).
     - `"last"`: the last `last` stages learn too.
-    - `"all"`: every stage learns in the end. They thaw from the top, one every `steps_per_stage` steps, the first at
-      the optimizer's rate over `rate_decay`, and each `rate_decay` times slower than the one above it (Howard & Ruder
-      2018, arXiv:1801.06146, sections 3.2 and 3.3). That is a function of the optimizer's step inside the compiled
-      train step, so nothing is compiled anew and a resumed run stands where it stood.
+    - `"all"`: every stage learns in the end. They thaw from the top, one every `steps_per_stage` steps (section 3.3).
+      That is a function of the optimizer's step inside the compiled train step, so nothing is compiled anew and a
+      resumed run stands where it stood.
     - `"architecture"`: nothing is frozen; the caller builds the model with `weights=None`.
 
     Args:
@@ -62,8 +62,7 @@ def prepare_transfer(
         steps_per_stage: steps between two thaws of `"all"`; the top stage thaws after the first of them. 0 thaws
             all at once.
         head_rate: ratio of the head's rate to the optimizer's.
-        rate_decay: ratio of the rates of neighbouring stages for `"all"`. The paper's 2.6 is for language models;
-            on few pictures the default learned faster.
+        rate_decay: ratio of the rates of neighbouring stages, by default the paper's.
         freeze_batch_norm: keep batch normalisation of the stages that learn as it was trained (statistics, scale and
             offset). Nothing then holds the maps at their size while kernels move, and a rate of 0.001 spoils them: it
             is for batches of a few pictures, with a smaller rate. Frozen stages keep theirs anyway.
@@ -96,11 +95,9 @@ def prepare_transfer(
 
     def factor(variable: keras.Variable, step: Any) -> Any:
         below = depth[id(variable)]
-        if below == 0:
-            return head_rate
-        if way == "last":
-            return 1.0
-        thawed = ops.cast(step, "float32") >= below * steps_per_stage
-        return ops.where(thawed, rate_decay**-below, 0.0)
+        rate = head_rate * rate_decay**-below
+        if way != "all":
+            return rate
+        return ops.where(ops.cast(step, "float32") >= below * steps_per_stage, rate, 0.0)
 
     scale_updates(model.optimizer, factor)
