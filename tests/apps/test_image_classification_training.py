@@ -85,12 +85,14 @@ def test_mixed_precision(photos, tmp_path, monkeypatch, undrawn):
 def test_transfer_from_the_built_in_weights(way, moving, tmp_path):
     """Which stages each way trains of the real network."""
     train, validation, _ = read_images("builtin").split((0.1, 0.1, 0.8), seed=0)
-    options = Train(weights="builtin", transfer=way, epochs=4, augment="none")
+    options = Train(weights="builtin", transfer=way, freeze_batch_norm=way == "last", epochs=4, augment="none")
     options, initial = settle(options, train)
     model = fit_classifier(options, train, validation, tmp_path, initial=initial)
     stage_of = layer_stages(model, model_info(options.model).stages)
     weights = zip(model.weights, model.get_weights(), initial, strict=True)
-    assert {stage_of[w.path.split("/")[0]] for w, now, before in weights if not np.array_equal(now, before)} == moving
+    moved = {w.path.split("/")[0] for w, now, before in weights if not np.array_equal(now, before)}
+    assert {stage_of[name] for name in moved} == moving
+    assert any(name.endswith("_bn") for name in moved) == (way == "all")
 
 
 def test_a_set_of_tfds_with_early_stopping_and_tensorboard(tmp_path, monkeypatch, undrawn):
