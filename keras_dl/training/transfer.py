@@ -79,6 +79,8 @@ def prepare_transfer(
     top = len(stages)
     if not 1 <= last <= top:
         raise ValueError(f"last is between 1 and {top}, got {last}")
+    if way == "all" and (steps_per_stage is None or steps_per_stage < 0):
+        raise ValueError("transfer by 'all' needs steps_per_stage, 0 or more")
     frozen = {"head": top, "last": top - last, "all": 0}[way]
     for layer in model.layers:
         stage = stage_of[layer.name]
@@ -88,8 +90,6 @@ def prepare_transfer(
             for part in layer._flatten_layers():
                 if isinstance(part, keras.layers.BatchNormalization):
                     part.trainable = False
-    if way == "all" and (steps_per_stage is None or steps_per_stage < 0):
-        raise ValueError("transfer by 'all' needs steps_per_stage, 0 or more")
     # Counted from the head: 0 for the head itself, 1 for the top stage.
     depth = {id(v): top - stage_of[layer.name] for layer in model.layers for v in layer.trainable_variables}
 

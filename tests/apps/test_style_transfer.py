@@ -334,6 +334,7 @@ sys.exit(cli.main(APPLICATION, COMMANDS, ["train", *sys.argv[1:]]))
 """
 
 
+@pytest.mark.slow
 def test_two_devices_take_a_photo_each(tmp_path):
     """The training itself on two replicas is tested in tests/generative."""
     (tmp_path / "photos").mkdir()

@@ -43,6 +43,7 @@ def test_cached_step_gives_the_logits_of_the_whole_pass():
     np.testing.assert_allclose(maps.sum((2, 3)), 1, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_learns_to_say_where():
     keras.utils.set_random_seed(0)
     model = create_model("image_captioning", **SMALL, dropout=0.0)

@@ -30,6 +30,7 @@ def test_cached_step_gives_the_logits_of_the_whole_pass(name, arguments):
     assert_same_logits(decoder, create_model(name, **SMALL, **arguments))
 
 
+@pytest.mark.slow
 def test_attention_learns_to_reverse(tmp_path):
     keras.utils.set_random_seed(0)
     model = create_model("seq2seq_attention", **{**SMALL, "num_layers": 1})

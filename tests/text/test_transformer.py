@@ -46,6 +46,7 @@ def test_no_token_sees_a_later_one():
     assert np.abs(a[:, 3:] - b[:, 3:]).max() > 1e-2
 
 
+@pytest.mark.slow
 def test_learns_to_reverse_and_looks_back_to_front(tmp_path):
     keras.utils.set_random_seed(0)
     model = create_model("transformer_base", **SMALL, pre_norm=True)
