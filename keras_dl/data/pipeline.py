@@ -54,31 +54,33 @@ def training_stream(
     augmentation = augment if isinstance(augment, Augmentation) else Augmentation.parse(augment or "none")
     targets = tf.constant(image_set.targets)
 
-    def batches(first: int, end: int, kept: _KeptPictures | None = None) -> tf.data.Dataset:
-        indices = endless_epochs(lambda epoch: shuffled(count, seed, epoch), count, first * batch_size)
-        if kept is None:
-            part = indices.map(lambda i: (i, decode(i)), tf.data.AUTOTUNE, deterministic=True)
-            part = part.batch(batch_size, drop_remainder=True)
-        else:
-            part = indices.batch(batch_size, drop_remainder=True)
-            part = part.map(lambda i: (i, kept.rows(i, batch_size)), tf.data.AUTOTUNE, deterministic=True)
-        return tf.data.Dataset.zip(tf.data.Dataset.range(first, end), part)
+    def indices(first: int) -> tf.data.Dataset:
+        return endless_epochs(lambda epoch: shuffled(count, seed, epoch), count, first * batch_size)
 
+    def decoded(first: int, end: int) -> tf.data.Dataset:
+        rows = indices(first).map(lambda i: (i, decode(i)), tf.data.AUTOTUNE, deterministic=True)
+        return tf.data.Dataset.zip(tf.data.Dataset.range(first, end), rows.batch(batch_size, drop_remainder=True))
+
+    @tf.function(autograph=False)
+    def finish(step: tf.Tensor, rows: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+        chosen, pictures = rows
+        return augmentation(tf.cast(pictures, tf.float32), tf.gather(targets, chosen), seed, step)
+
+    parallel = {"num_parallel_calls": tf.data.AUTOTUNE, "deterministic": True}
     if count * size[0] * size[1] * 3 <= memory_limit:
         kept = _KeptPictures(count, size)
         # Every picture has been decoded once after the first epoch that the stream sees from its beginning.
         epoch_start = -(-start_step * batch_size // count) * count
         kept_from = -(-(epoch_start + count) // batch_size)
-        stream = batches(start_step, kept_from).map(kept.keep)
-        stream = stream.concatenate(batches(kept_from, FOREVER, kept))
+        chosen = indices(kept_from).batch(batch_size, drop_remainder=True)
+        # Gathered and converted at once: a batch in between would have to find memory of its own.
+        later = tf.data.Dataset.zip(tf.data.Dataset.range(kept_from, FOREVER), chosen).map(
+            lambda step, chosen: finish(step, (chosen, kept.rows(chosen, batch_size))), **parallel
+        )
+        stream = decoded(start_step, kept_from).map(kept.keep).map(finish, **parallel).concatenate(later)
     else:
-        stream = batches(start_step, FOREVER)
-
-    def finish(step: tf.Tensor, rows: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
-        indices, pictures = rows
-        return augmentation(tf.cast(pictures, tf.float32), tf.gather(targets, indices), seed, step)
-
-    stream = stream.map(finish, tf.data.AUTOTUNE, deterministic=True).prefetch(tf.data.AUTOTUNE)
+        stream = decoded(start_step, FOREVER).map(finish, **parallel)
+    stream = stream.prefetch(tf.data.AUTOTUNE)
     return stream.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
 
 
