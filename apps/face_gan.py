@@ -178,8 +178,7 @@ def pixels_of(images: ImageSet, options: Train, channels: int = 3) -> np.ndarray
 
 def label_bytes(images: ImageSet, options: Train) -> bytes:
     """Classes, labels and face boxes, for the fingerprint of a run's data."""
-    classes = "\n".join(images.class_names).encode() + images.labels.tobytes()
-    return classes + (options.boxes.read_bytes() if options.boxes else b"")
+    return images.label_bytes() + (options.boxes.read_bytes() if options.boxes else b"")
 
 
 def blocks_of(images: ImageSet, options: Train, channels: int = 3) -> Iterator[np.ndarray]:

@@ -140,11 +140,6 @@ def align_classes(images: ImageSet, class_names: tuple[str, ...]) -> ImageSet:
     return dataclasses.replace(images, labels=labels, class_names=class_names)
 
 
-def label_bytes(images: ImageSet) -> bytes:
-    """Classes and labels, for the fingerprint of a run's data."""
-    return "\n".join(images.class_names).encode() + images.labels.tobytes()
-
-
 # Model
 
 
@@ -354,7 +349,7 @@ def train(options: Train) -> None:
         parts = images.split(FRACTIONS, options.seed)
         initial = None
         if options.resume:
-            run.check_fingerprint(options.run, images.names, images.source, label_bytes(images))
+            run.check_fingerprint(options.run, images.names, images.source, images.label_bytes())
             folder = options.run
             if options.weights != "none" and not any(folder.glob("checkpoints/step-*.npz")):
                 initial = initial_weights(options, images)
@@ -365,7 +360,7 @@ def train(options: Train) -> None:
             if chief:
                 run.save_config(folder, options)
                 run.write_text(folder / "labels.txt", "\n".join(images.class_names) + "\n")
-                run.save_fingerprint(folder, images.names, label_bytes(images))
+                run.save_fingerprint(folder, images.names, images.label_bytes())
         fit_classifier(options, parts[0], parts[1], folder, strategy, initial)
     if not chief:
         return
@@ -559,7 +554,7 @@ def evaluate(options: Evaluate) -> None:
     if options.data is None and options.multi_label is None:
         split, pictures = "test", folder / "plots"
         images = read_data(trained.data, trained.multi_label, trained.strict)
-        run.check_fingerprint(folder, images.names, images.source, label_bytes(images))
+        run.check_fingerprint(folder, images.names, images.source, images.label_bytes())
         images = images.split(FRACTIONS, trained.seed)[2]
     else:
         if (options.multi_label is None) != (trained.multi_label is None):

@@ -395,9 +395,7 @@ def check_options(options: Train) -> None:
     cli.check_positive(options, "clip_norm", "max_length")
     if options.dropout is not None and not 0 <= options.dropout < 1:
         raise UserError(f"--dropout is {options.dropout}; give 0 or more, and less than 1")
-    for field in ("label_smoothing", "scheduled_sampling"):
-        if not 0 <= getattr(options, field) <= 1:
-            raise UserError(f"--{field.replace('_', '-')} is {getattr(options, field)}; give 0 to 1")
+    cli.check_fractions(options, "label_smoothing", "scheduled_sampling")
     if not options.warmup_epochs >= 0:
         raise UserError(f"--warmup-epochs is {options.warmup_epochs}; give 0 or more")
     if options.validation is not None and len(options.validation) not in (1, 2):

@@ -684,18 +684,12 @@ def read_most(folder: Path) -> int:
 # Predict
 
 
-def check_thresholds(options: Thresholds) -> None:
-    for name in ("score_threshold", "iou_threshold"):
-        if not 0 <= getattr(options, name) <= 1:
-            raise UserError(f"--{name.replace('_', '-')} is {getattr(options, name)}; give a number from 0 to 1")
-
-
 def predict(options: Predict) -> None:
     """Finds objects on pictures and in videos: draws them, and writes predictions.jsonl into the run folder."""
     from keras_dl.data.folder import read_pictures
     from keras_dl.data.video import SUFFIXES, UnreadableVideo, import_av
 
-    check_thresholds(options)
+    cli.check_fractions(options, "score_threshold", "iou_threshold")
     if not options.pictures:
         raise UserError("no pictures given; name files or folders after predict")
     folder = run.find_run(APPLICATION, options.run)
@@ -931,7 +925,7 @@ def export_detector(
 
 def export(options: Export) -> None:
     """Exports a trained detector for TF Serving: JPEG bytes in, boxes, classes and scores out."""
-    check_thresholds(options)
+    cli.check_fractions(options, "score_threshold", "iou_threshold")
     folder = run.find_run(APPLICATION, options.run)
     thresholds = (options.score_threshold, options.iou_threshold)
     print(f"run: {folder}\nexport: {export_detector(*load_detector(folder), folder, options.output, *thresholds)}")

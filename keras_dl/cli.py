@@ -58,6 +58,17 @@ def check_positive(options: Any, *fields: str) -> None:
             raise UserError(f"--{field.replace('_', '-')} is {value}; give more than 0")
 
 
+def check_fractions(options: Any, *fields: str) -> None:
+    """Refuses options outside of 0 to 1.
+
+    Raises:
+        UserError: naming the flag.
+    """
+    for field in fields:
+        if not 0 <= getattr(options, field) <= 1:
+            raise UserError(f"--{field.replace('_', '-')} is {getattr(options, field)}; give 0 to 1")
+
+
 def say_skipped(skipped: Sequence[tuple[str, str]], files: int | None = None, most: int = 10) -> None:
     """Prints name and reason of what was left out of the data, the first few one by one.
 

@@ -2,12 +2,14 @@
 
 import dataclasses
 import json
+import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import tyro
 
-from keras_dl.cli import Command, Options, TrainingOptions, check_positive, main
+from keras_dl.cli import Command, Options, TrainingOptions, check_fractions, check_positive, main
 from keras_dl.errors import UserError
 from keras_dl.run import check_fingerprint, find_run, new_run, save_config, save_fingerprint, write_json
 
@@ -97,6 +99,13 @@ def test_numbers_must_be_positive(run, capsys):
     assert run("--size", "3", action=check)[0] == run(action=check)[0] == 0
     assert run("--size", "0", action=check)[0] == 2
     assert capsys.readouterr().err == "error: --size is 0; give more than 0\n"
+
+
+@pytest.mark.parametrize("value", (-0.1, 1.1, math.nan))
+def test_fractions_lie_between_0_and_1(value):
+    check_fractions(SimpleNamespace(low=0.0, high=1.0), "low", "high")
+    with pytest.raises(UserError, match=f"--iou-threshold is {value}; give 0 to 1"):
+        check_fractions(SimpleNamespace(iou_threshold=value), "iou_threshold")
 
 
 @pytest.mark.parametrize("seed", ["-1", str(2**32)])

@@ -48,6 +48,10 @@ class ImageSet:
             return self.labels
         return np.eye(max(1, len(self.class_names)), dtype="float32")[self.labels]
 
+    def label_bytes(self) -> bytes:
+        """Classes and labels, for the fingerprint of a run's data."""
+        return "\n".join(self.class_names).encode() + self.labels.tobytes()
+
     def subset(self, indices: Sequence[int] | np.ndarray) -> "ImageSet":
         """The pictures at `indices`, in that order."""
         indices = np.asarray(indices, dtype=int)

@@ -16,7 +16,6 @@ from apps.image_classification import (
     Train,
     create_classifier,
     default_size,
-    label_bytes,
     rate_schedule,
     settle,
 )
@@ -278,7 +277,7 @@ def test_changed_labels_are_refused(home, tmp_path, capfd):
     labels.write_text("\n".join(CLASSES))
     images = read_images(records)
     save_config(run, Train(data=str(records)))
-    save_fingerprint(run, images.names, label_bytes(images))
+    save_fingerprint(run, images.names, images.label_bytes())
     labels.write_text("\n".join(reversed(CLASSES)))
     for command in (["evaluate"], ["train", "--resume"]):
         assert app(*command, "--run", run) == 2
@@ -287,7 +286,7 @@ def test_changed_labels_are_refused(home, tmp_path, capfd):
     found = []
     for text in columns:
         table.write_text(text)
-        found.append(label_bytes(read_images(home / "photos" / "blue", multi_label=table)))
+        found.append(read_images(home / "photos" / "blue", multi_label=table).label_bytes())
     assert found[0] != found[1]
 
 
