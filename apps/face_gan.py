@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import io
 import math
@@ -390,7 +389,7 @@ def train(options: Train) -> None:
     chief = is_chief(strategy)
     if worker_count(strategy) > 1 and options.run is None:
         raise UserError("several workers share one run folder; name it with --run")
-    with contextlib.redirect_stdout(sys.stdout if chief else None):
+    with cli.speaking(chief):
         images = read_data(options)
         learned, held = hold_back(images, HELD_BACK, options.seed)
         held = some_of(held, options.seed)
@@ -404,10 +403,10 @@ def train(options: Train) -> None:
             check_batch_size(options.batch_size, strategy)
             folder = run.new_run(APPLICATION, options.run) if chief else options.run
             if chief:
-                run.save_config(folder, options)
                 run.save_fingerprint(folder, images.names, label_bytes(images, options))
                 if images.class_names:
                     run.write_text(folder / "labels.txt", "\n".join(images.class_names) + "\n")
+                run.save_config(folder, options)
         fit_gan(options, learned, held, net, folder, strategy)
     if not chief:
         return

@@ -309,8 +309,10 @@ def rate_schedule(options: Train, steps_per_epoch: int) -> Any:
         UserError: for a warm-up that is not within the run.
     """
     from keras_dl import training
+    from keras_dl.training.schedules import WITH_WARMUP
 
-    warmup = min(1.0, options.epochs / 2) if options.warmup_epochs is None else options.warmup_epochs
+    usual = min(1.0, options.epochs / 2) if options.schedule in WITH_WARMUP else 0.0
+    warmup = usual if options.warmup_epochs is None else options.warmup_epochs
     return training.make_schedule(
         options.schedule,
         options.learning_rate,
@@ -344,7 +346,7 @@ def train(options: Train) -> None:
         raise UserError("several workers share one run folder; name it with --run")
     if worker_count(strategy) > 1 and options.weights == "auto":
         raise UserError("several workers must start alike; say --weights imagenet, builtin, none or a file")
-    with contextlib.redirect_stdout(sys.stdout if chief else None):
+    with cli.speaking(chief):
         images = read_data(options.data, options.multi_label, options.strict)
         parts = images.split(FRACTIONS, options.seed)
         initial = None
@@ -358,9 +360,9 @@ def train(options: Train) -> None:
             options, initial = settle(options, images)
             folder = run.new_run(APPLICATION, options.run) if chief else options.run
             if chief:
-                run.save_config(folder, options)
                 run.write_text(folder / "labels.txt", "\n".join(images.class_names) + "\n")
                 run.save_fingerprint(folder, images.names, images.label_bytes())
+                run.save_config(folder, options)
         fit_classifier(options, parts[0], parts[1], folder, strategy, initial)
     if not chief:
         return

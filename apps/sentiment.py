@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import dataclasses
 import inspect
@@ -271,7 +270,7 @@ def train(options: Train) -> None:
     chief = is_chief(strategy)
     if worker_count(strategy) > 1 and options.run is None:
         raise UserError("several workers share one run folder; name it with --run")
-    with contextlib.redirect_stdout(sys.stdout if chief else None):
+    with cli.speaking(chief):
         reviews = read_data(options.data, options.text_column, options.label_column)
         if options.resume:
             run.check_fingerprint(options.run, rows_of(reviews), reviews.source)
@@ -280,9 +279,9 @@ def train(options: Train) -> None:
         folder = options.run
         if chief and not options.resume:
             folder = run.new_run(APPLICATION, options.run)
-            run.save_config(folder, options)
             run.write_text(folder / "labels.txt", "\n".join(reviews.class_names) + "\n")
             run.save_fingerprint(folder, rows_of(reviews))
+            run.save_config(folder, options)
         if options.folds:
             cross_validate(options, reviews, folder, strategy)
             return

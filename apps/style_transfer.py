@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
 import dataclasses
 import sys
@@ -531,7 +530,7 @@ def train(options: Train) -> None:
     chief = is_chief(strategy)
     if worker_count(strategy) > 1 and (options.run is None or options.weights == "auto"):
         raise UserError("several workers must start alike: name the run folder with --run, and the net's --weights")
-    with contextlib.redirect_stdout(sys.stdout if chief else None):
+    with cli.speaking(chief):
         style = read_photo(options.style, "style")
         check_size(options.style, style.pixels.shape, "--image-size", options.image_size, options.style_scale)
         replicas = strategy.num_replicas_in_sync
@@ -543,8 +542,8 @@ def train(options: Train) -> None:
             run.check_fingerprint(folder, seen.names, options.data)
         elif chief:
             folder = run.new_run(APPLICATION, options.run)
-            run.save_config(folder, options)
             run.save_fingerprint(folder, seen.names)
+            run.save_config(folder, options)
         fit_network(options, style.pixels, seen, unseen, folder, strategy)
     if not chief:
         return

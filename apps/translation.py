@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import sys
@@ -434,7 +433,7 @@ def train(options: Train) -> None:
         raise UserError("several workers share one run folder; name it with --run")
     if chief and not options.resume:
         run.check_free(options.run)
-    with contextlib.redirect_stdout(sys.stdout if chief else None):
+    with cli.speaking(chief):
         pairs = read_pairs(options)
         parts = split_pairs(options, pairs)
         # Now, since it makes TensorFlow forget the subword models that it has.
@@ -450,12 +449,12 @@ def train(options: Train) -> None:
         if not options.resume:
             folder = run.new_run(APPLICATION, options.run) if chief else options.run
             if chief:
-                run.save_config(folder, options)
                 run.save_fingerprint(folder, rows_of(parts))
                 traits = {"scripts": parts["train"].scripts(), "expansion": expansion(encoded["train"])}
                 run.write_json(folder / "pairs.json", traits)
                 for side, pieces in (("source", source), ("target", target)):
                     pieces.save(folder / f"{side}_vocabulary.json")
+                run.save_config(folder, options)
         fit_translator(options, encoded, parts["validation"], source, target, folder, strategy)
     if not chief:
         return

@@ -365,7 +365,7 @@ def train(options: Train) -> None:
     if worker_count(strategy) > 1 and options.run is None:
         raise UserError("several workers share one run folder; name it with --run")
     check_batch_size(options.batch_size, strategy)
-    with contextlib.redirect_stdout(sys.stdout if chief else None):
+    with cli.speaking(chief):
         box_set = read_data(options.data, options.class_names, options.strict, options.seed)
         parts = box_set.split(options.seed)
         if left := len(box_set) - sum(map(len, parts.values())):
@@ -377,9 +377,9 @@ def train(options: Train) -> None:
         else:
             folder = run.new_run(APPLICATION, options.run) if chief else options.run
             if chief:
-                run.save_config(folder, options)
                 run.write_text(folder / "labels.txt", "\n".join(box_set.class_names) + "\n")
                 run.save_fingerprint(folder, box_set.names, label_bytes(box_set))
+                run.save_config(folder, options)
         fit_detector(options, size, parts["train"], parts["validation"], folder, strategy)
     if not chief:
         return

@@ -1,18 +1,19 @@
 """The applications' command line: subcommands whose options are the fields of frozen dataclasses."""
 
+import contextlib
 import dataclasses
 import logging
 import os
 import shlex
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import tyro
 
 from keras_dl.errors import UserError
-from keras_dl.run import load_config
+from keras_dl.run import check_free, load_config
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +70,13 @@ def check_fractions(options: Any, *fields: str) -> None:
             raise UserError(f"--{field.replace('_', '-')} is {getattr(options, field)}; give 0 to 1")
 
 
+@contextlib.contextmanager
+def speaking(on: bool) -> Iterator[None]:
+    """Prints nothing inside, unless `on`: of several workers one speaks."""
+    with open(os.devnull, "w") as nowhere, contextlib.redirect_stdout(sys.stdout if on else nowhere):
+        yield
+
+
 def say_skipped(skipped: Sequence[tuple[str, str]], files: int | None = None, most: int = 10) -> None:
     """Prints name and reason of what was left out of the data, the first few one by one.
 
@@ -88,7 +96,8 @@ def parse(application: str, commands: Mapping[str, Command], argv: Sequence[str]
     """The subcommand that `argv` names, by default the first, and its options.
 
     Raises:
-        UserError: for a seed out of range, or if a resumed run's stored options and the command line disagree.
+        UserError: for a seed out of range, a folder for a new run that already holds one, or if a resumed run's stored
+            options and the command line disagree.
         SystemExit: after help (status 0) or a usage error (status 2).
     """
     name, rest = (argv[0], argv[1:]) if argv and argv[0] in commands else (next(iter(commands)), argv)
@@ -109,6 +118,8 @@ def parse(application: str, commands: Mapping[str, Command], argv: Sequence[str]
     seed = getattr(options, "seed", 0)
     if not 0 <= seed < 2**32:
         raise UserError(f"--seed is {seed}; give 0 or more, but less than {2**32:,}")
+    if isinstance(options, TrainingOptions) and not options.resume:
+        check_free(options.run)
     if getattr(options, "resume", False):
         if options.run is None:
             raise UserError("--resume goes on with a run; name its folder with --run")

@@ -126,8 +126,15 @@ def _load() -> None:
 
 
 def list_models(task: str | None = None) -> list[str]:
-    """Names of all architectures in alphabetical order, or of those with the given task."""
+    """Names of all architectures in alphabetical order, or of those with the given task.
+
+    Raises:
+        ValueError: if no architecture has that task.
+    """
     _load()
+    tasks = sorted({info.task for info in _MODELS.values()})
+    if task is not None and task not in tasks:
+        raise ValueError(f"no architecture has the task {task!r}; there are {', '.join(tasks)}")
     return sorted(name for name, info in _MODELS.items() if task in (None, info.task))
 
 

@@ -105,7 +105,8 @@ def read_metrics(run: Path) -> dict[str, dict[str, float]]:
 
 
 def read_lines(path: Path) -> tuple[str, ...]:
-    return tuple(path.read_text(encoding="utf-8").splitlines())
+    # Not splitlines(), which divides at characters that a class's name may have.
+    return tuple(path.read_text(encoding="utf-8").removesuffix("\n").split("\n"))
 
 
 def pictures_folder(run: Path, source: str) -> Path:
@@ -156,7 +157,10 @@ def _fingerprint(names: Sequence[str], labels: bytes) -> dict[str, str | int]:
 
 
 def save_config(run: Path, options: Any) -> None:
-    """Writes the options, a dataclass of strings, numbers, booleans and paths, to `config.json`."""
+    """Writes the options, a dataclass of strings, numbers, booleans and paths, to `config.json`.
+
+    A folder is a run from then on: what `--resume` needs besides should stand there already.
+    """
     values = {key: str(value) if isinstance(value, Path) else value for key, value in vars(options).items()}
     write_json(run / "config.json", values)
 

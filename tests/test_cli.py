@@ -3,15 +3,25 @@
 import dataclasses
 import json
 import math
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import tyro
 
-from keras_dl.cli import Command, Options, TrainingOptions, check_fractions, check_positive, main
+from keras_dl.cli import Command, Options, TrainingOptions, check_fractions, check_positive, main, speaking
 from keras_dl.errors import UserError
-from keras_dl.run import check_fingerprint, find_run, new_run, save_config, save_fingerprint, write_json
+from keras_dl.run import (
+    check_fingerprint,
+    find_run,
+    new_run,
+    read_lines,
+    save_config,
+    save_fingerprint,
+    write_json,
+    write_text,
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -163,6 +173,29 @@ def test_new_runs_never_collide(tmp_path, monkeypatch):
     folders = {new_run("toy") for _ in range(3)}
     assert len(folders) == 3
     save_config(folders.pop(), Train())
+
+
+def test_a_folder_with_a_run_is_refused_before_any_work(run, tmp_path, capsys):
+    save_config(tmp_path, Train())
+    assert run("--run", str(tmp_path), action=lambda options: pytest.fail("it ran"))[0] == 2
+    assert "already holds a run" in capsys.readouterr().err
+
+
+def test_names_of_classes_are_one_a_line(tmp_path):
+    names = ("a\u2028b", "zwei, 2", "\x1c", "日本")
+    write_text(tmp_path / "labels.txt", "\n".join(names) + "\n")
+    assert read_lines(tmp_path / "labels.txt") == names
+
+
+def test_one_of_several_workers_speaks(capsys):
+    with speaking(True):
+        print("chief")
+    with speaking(False):
+        print("another")
+        sys.stdout.write("what Keras says of a download")
+        sys.stdout.flush()
+    print("end")
+    assert capsys.readouterr().out == "chief\nend\n"
 
 
 def test_a_run_is_not_overwritten(tmp_path):

@@ -95,8 +95,12 @@ def checked_image_set(
     """The readable ones of labelled pictures; arguments as the fields of `ImageSet`.
 
     Raises:
-        UserError: if none is readable, or with `strict` if one is not.
+        UserError: if none is readable, or with `strict` if one is not; for a class whose name is not one line, as it
+            is to be in labels.txt.
     """
+    for name in class_names:
+        if "\n" in name or "\r" in name:
+            raise UserError(f"{source}: the name of the class {name!r} has a line break; give it another name")
     checked = check_pictures(pictures, names, strict)
     if not checked.images:
         name, reason = checked.skipped[0]

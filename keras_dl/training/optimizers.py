@@ -51,8 +51,8 @@ def make_optimizer(
 def scale_updates(optimizer: keras.optimizers.Optimizer, factor: Callable[[keras.Variable, Any], Any]) -> None:
     """Multiplies the learning rate of each variable by `factor(variable, step)`, inside the compiled step.
 
-    A factor of 0 leaves the variable as it is, weight decay included, while its averages move on. Gradients can't
-    be scaled instead: Adam divides by their size.
+    A factor of 0 leaves the variable as it is, weight decay included, while its averages move on; in the global norm
+    that gradients are clipped to it does not count. Gradients can't be scaled instead: Adam divides by their size.
 
     Args:
         optimizer: any Keras optimizer (or one wrapped for mixed precision), changed in place.
@@ -69,6 +69,18 @@ def scale_updates(optimizer: keras.optimizers.Optimizer, factor: Callable[[keras
             optimizer.assign_sub(variable, variable * optimizer.weight_decay * rate)
         update_step(gradient, variable, rate)
 
+    clip = optimizer._clip_gradients
+
+    def clip_to_norm_of_learning(gradients: list[Any]) -> list[Any]:
+        if not optimizer.global_clipnorm:
+            return clip(gradients)
+        learning = [factor(variable, optimizer.iterations) > 0 for variable in optimizer._trainable_variables]
+        counted = [ops.where(on, g, 0) for on, g in zip(learning, gradients, strict=True)]
+        norm = ops.sqrt(sum(ops.sum(ops.square(g)) for g in counted))
+        scale = optimizer.global_clipnorm / ops.maximum(norm, optimizer.global_clipnorm)
+        return [g * scale for g in gradients]
+
     optimizer.update_step = scaled_update_step
+    optimizer._clip_gradients = clip_to_norm_of_learning
     # Keras' own decay takes the unscaled rate; it is done above.
     optimizer._apply_weight_decay = lambda variables: None

@@ -2,9 +2,12 @@
 
 import contextlib
 import functools
+import itertools
 import json
 import os
 import re
+import signal
+import threading
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
@@ -62,10 +65,28 @@ def _mirrored(devices: tuple[str, ...]) -> tf.distribute.Strategy:
 
 @functools.cache
 def _multiworker(config: str) -> tf.distribute.Strategy:
+    cluster = json.loads(config)["cluster"]
+    others = ", ".join(address for addresses in cluster.values() for address in addresses)
+    print(f"waiting until all workers are up: {others}", flush=True)
     try:
-        return tf.distribute.MultiWorkerMirroredStrategy()
+        with _stopped_by_signals():
+            return tf.distribute.MultiWorkerMirroredStrategy()
     except RuntimeError as error:
         raise RuntimeError("make_strategy() must run before anything else of TensorFlow does") from error
+
+
+@contextlib.contextmanager
+def _stopped_by_signals() -> Iterator[None]:
+    """Lets Ctrl-C and SIGTERM end the process at once: Python's handlers don't run while TensorFlow waits."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def set_mixed_precision(on: bool) -> None:
@@ -172,15 +193,17 @@ def _slurm_config(environment: Mapping[str, str]) -> dict:
 
 
 def expand_nodes(nodes: str) -> list[str]:
-    """Slurm's short form of host names: `"n[08-10,12],gpu1"` is n08, n09, n10, n12, gpu1."""
+    """Slurm's short form of host names: `"n[08-10,12],gpu1"` is n08, n09, n10, n12, gpu1; `"r[1-2]n[1-2]"` is four."""
+
+    def numbers(ranges: str) -> list[str]:
+        spans = [span.partition("-")[::2] for span in ranges.split(",")]
+        return [str(n).zfill(len(first)) for first, last in spans for n in range(int(first), int(last or first) + 1)]
+
     names = []
-    for part in re.findall(r"[^,\[]+(?:\[[^\]]*\])?[^,\[]*", nodes):
-        prefix, _, rest = part.partition("[")
-        ranges, _, suffix = rest.partition("]")
-        for span in ranges.split(",") if ranges else [""]:
-            first, _, last = span.partition("-")
-            numbers = range(int(first), int(last or first) + 1) if first else [""]
-            names += [f"{prefix}{str(number).zfill(len(first))}{suffix}" for number in numbers]
+    for part in re.findall(r"(?:\[[^\]]*\]|[^,\[])+", nodes):
+        pieces = re.split(r"\[([^\]]*)\]", part)  # every second one stood in brackets
+        choices = [numbers(piece) if i % 2 else [piece] for i, piece in enumerate(pieces)]
+        names += map("".join, itertools.product(*choices))
     return names
 
 

@@ -5,6 +5,7 @@ import json
 import shutil
 from pathlib import Path
 
+import keras
 import numpy as np
 import pytest
 from classifier_runs import APPLICATION, CLASSES, SMALL, app, assert_export_agrees, paint, predictions, write_records
@@ -222,6 +223,21 @@ def test_a_batch_that_does_not_split_leaves_no_run(trained, tmp_path, monkeypatc
 def test_warmup(epochs, given, rise):
     schedule = rate_schedule(Train(epochs=epochs, warmup_epochs=given), 10)
     assert schedule.warmup_steps == rise
+
+
+@pytest.mark.parametrize(
+    ("side", "model", "weights", "image_size"),
+    [(64, "resnet20_cifar", "builtin", 64), (65, "resnet50", "none", 65), (None, "resnet50", "none", 224)],
+)
+def test_the_default_model_follows_the_size(side, model, weights, image_size, monkeypatch, capfd):
+    def offline(*_, **__):
+        raise OSError("no network")
+
+    monkeypatch.setattr(keras.applications, "ResNet50", offline)
+    images = ImageSet(("0.jpg",), np.zeros(1, "int32"), ("a", "b"), "photos", ("0.jpg",), common_size=side)
+    settled, initial = settle(Train(), images)
+    assert (settled.model, settled.weights, settled.image_size) == (model, weights, image_size)
+    assert (initial is None) == ("training from scratch" in capfd.readouterr().out) == (weights == "none")
 
 
 def test_small_pictures_are_enlarged_for_a_model_that_refuses_them(capfd):

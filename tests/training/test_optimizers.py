@@ -114,6 +114,19 @@ def test_scaled_updates_are_those_of_a_smaller_learning_rate(name):
     np.testing.assert_allclose(other, run(0.02)[1], rtol=1e-6)
 
 
+def test_a_variable_that_does_not_learn_yet_takes_no_part_in_the_norm():
+    small, large = np.array([0.3, -0.4], "float32"), np.array([100.0, 0.0], "float32")
+    variables = [keras.Variable(np.zeros(2, "float32")) for _ in range(2)]
+    optimizer = keras.optimizers.SGD(1.0, global_clipnorm=0.05)
+    optimizer.build(variables)
+    scale_updates(optimizer, lambda variable, step: 1.0 if variable is variables[0] or step > 0 else 0.0)
+    optimizer.apply([keras.ops.convert_to_tensor(g) for g in (small, large)])
+    np.testing.assert_allclose(variables[0].numpy(), -small * 0.1, rtol=1e-5)
+    np.testing.assert_array_equal(variables[1].numpy(), 0)
+    optimizer.apply([keras.ops.convert_to_tensor(g) for g in (small, large)])
+    np.testing.assert_allclose(variables[1].numpy(), [-0.05, 0], rtol=1e-4)
+
+
 def test_unknown_optimizer_is_named():
     with pytest.raises(UserError, match="--optimizer adamm: choose from sgd"):
         make_optimizer("adamm", 0.1)

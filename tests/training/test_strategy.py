@@ -1,6 +1,12 @@
 """Clusters read from the environment."""
 
 import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
 
 import pytest
 import tensorflow as tf
@@ -37,6 +43,7 @@ def test_slurm_step_keeps_the_order_of_its_tasks():
 
 def test_slurm_short_forms():
     assert expand_nodes("n[08-10,12],gpu1,a[1-2]-ib") == ["n08", "n09", "n10", "n12", "gpu1", "a1-ib", "a2-ib"]
+    assert expand_nodes("rack[1-2]n[08-09],x") == ["rack1n08", "rack1n09", "rack2n08", "rack2n09", "x"]
     assert expand_counts("3(x2),2,1") == [3, 3, 2, 1]
 
 
@@ -54,6 +61,22 @@ def test_bad_tf_config_is_one_line(text, message):
     with pytest.raises(UserError, match=message) as error:
         cluster_config({"TF_CONFIG": text})
     assert "\n" not in str(error.value)
+
+
+def test_waiting_for_the_others_is_said_and_can_be_stopped(tmp_path):
+    with socket.socket() as one, socket.socket() as other:
+        for each in (one, other):
+            each.bind(("127.0.0.1", 0))
+        hosts = [f"127.0.0.1:{each.getsockname()[1]}" for each in (one, other)]
+    program = "from keras_dl.training import make_strategy; make_strategy('auto')"
+    environment = {**os.environ, "TF_CONFIG": json.dumps(config(hosts, 0))}
+    with subprocess.Popen(
+        [sys.executable, "-c", program], env=environment, stdout=subprocess.PIPE, text=True
+    ) as worker:
+        assert worker.stdout.readline() == f"waiting until all workers are up: {', '.join(hosts)}\n"
+        time.sleep(1)
+        worker.send_signal(signal.SIGINT)
+        assert worker.wait(timeout=20) == -signal.SIGINT
 
 
 def test_strategies_of_one_machine(monkeypatch):
