@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import dataclasses
 import sys
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, TextIO
 
 import tyro
 
@@ -31,6 +32,7 @@ SMALLEST_WORKED = 32  # the same at --size
 LARGEST_SERVED = 1024
 GIF_SIDE = 320
 ADAM_RATE = 10.0  # levels of 255
+FLAT = 1.0  # levels of 255: standard deviation of a part of a photo on which nothing is to be seen
 SMALLEST_MASK = 1e-6  # mean over its pixels: a Gram matrix is divided by it, or by 1e-7 if it is less than that
 
 
@@ -403,8 +405,10 @@ def style_layer_weights(options: Look, describe: keras.Model) -> dict[str, float
 
 def optimise(options: Optimise) -> None:
     """Paints a photo in the style of one or several paintings."""
+    run.check_free(options.run, resumable=False)
     check_look(options)
     cli.check_positive(options, "size", "steps", "learning_rate", "save_every")
+    import keras
     import tensorflow as tf
 
     from keras_dl import training
@@ -416,8 +420,12 @@ def optimise(options: Optimise) -> None:
     styles = read_styles(options, content.pixels)
     start = read_start(options, content.pixels)
     if options.output is not None:
+        given = (options.content, *options.style, *options.masks, *options.style_masks, options.start)
+        if options.output.resolve() in {Path(name).resolve() for name in given}:
+            raise UserError(f"{options.output} is one of the pictures given, and would be lost: name another --output")
         check_writable(options.output)
     half = options.precision == "bfloat16" or (options.precision == "auto" and training.has_fast_bfloat16())
+    keras.utils.set_random_seed(options.seed)
     with training.bfloat16_inside(half):
         describe = create_describer(options, regions=bool(options.masks or options.style_masks))
     settings = Settings(
@@ -453,6 +461,8 @@ def paint(
         UserError: if the losses are no longer finite; the last good picture is written before.
         Interrupted: after Ctrl-C, once the current picture is written.
     """
+    import tensorflow as tf
+
     from keras_dl import plots
     from keras_dl.data.picture import encode_animation, write_picture
     from keras_dl.generative.colour import keep_colours
@@ -461,7 +471,7 @@ def paint(
     from keras_dl.training.watch import NotFinite, PictureWatch
 
     target = options.output or folder / "picture.png"
-    frames: list[np.ndarray] = []
+    frames: dict[int, np.ndarray] = {}  # by step
     frame_shape = fitted(content.pixels.shape, GIF_SIDE)  # whatever the pyramid's, which differ by a row
 
     def finished(pixels: np.ndarray) -> np.ndarray:
@@ -480,22 +490,32 @@ def paint(
             (folder / "steps").mkdir(exist_ok=True)
             write(pixels, folder / "steps" / f"{step:05}.png")
         if options.gif:
-            frames.append(frame(pixels))
+            frames[step] = frame(pixels)
+
+    def animate(step: int, last: np.ndarray | None, output: TextIO) -> None:
+        if options.gif and last is not None:
+            frames[step] = frame(last)
+            run.write_bytes(folder / "steps.gif", encode_animation(list(frames.values())))
+            print(f"animation: {folder / 'steps.gif'}", file=output)
 
     keep_every = options.save_every or (max(1, options.steps // 20) if options.gif else None)
     with Signals() as signals:
         watch = PictureWatch(options.steps, signals, keep_every, keep)
         try:
             result, losses = stylize(describe, content.pixels, styles, settings, start, watch)
-        except NotFinite as error:
-            kept = (
-                ""
-                if watch.picture is None
-                else f"; the picture of step {watch.step} is in {write(watch.picture, target)}"
+        except (NotFinite, MemoryError, tf.errors.ResourceExhaustedError) as error:
+            cause = (
+                str(error) if isinstance(error, NotFinite) else f"--size {options.size} needs more memory than there is"
             )
-            raise UserError(f"{error}: lower --style-weight, --content-weight or --learning-rate{kept}") from error
+            mend = "--style-weight, --content-weight or --learning-rate" if isinstance(error, NotFinite) else "it"
+            kept = ""
+            if watch.picture is not None:
+                kept = f"; the picture of step {watch.step} is in {write(watch.picture, target)}"
+            animate(watch.step, watch.picture, sys.stderr)
+            raise UserError(f"{cause}: lower {mend}{kept}") from error
         except Interrupted as interrupt:
             print(f"\n{interrupt}: {write(watch.picture, target)}", file=sys.stderr)
+            animate(watch.step, watch.picture, sys.stderr)
             raise
     write(result, target)
     run.write_json(folder / "metrics.json", {"result": {"step": watch.step, **losses}})
@@ -507,9 +527,7 @@ def paint(
     print(f"picture: {target}\nside by side: {sheet}\nlosses: {folder / 'plots' / 'losses.png'}")
     if (folder / "steps").exists():
         print(f"on the way: {folder / 'steps'}")
-    if options.gif:
-        run.write_bytes(folder / "steps.gif", encode_animation(frames or [frame(result)]))
-        print(f"animation: {folder / 'steps.gif'}")
+    animate(options.steps, result, sys.stdout)
     return target
 
 
@@ -604,9 +622,13 @@ def fit_network(
         print(f"{model.network.count_params():,} parameters learn")
         return model
 
-    def part(step: tf.Tensor, rows: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, tf.Tensor]:
+    def part(step: tf.Tensor, rows: tuple[tf.Tensor, tf.Tensor]) -> tuple[tf.Tensor, ...]:
         shape = (options.batch_size, side, side, 3)
-        return tf.image.stateless_random_crop(rows[0], shape, (options.seed, step)), rows[1]
+        crops = tf.image.stateless_random_crop(rows[0], shape, (options.seed, step))
+        # Where nothing but one colour is to be seen, the gradient grows with every instance normalisation, out of
+        # all bounds: nothing is learned from there.
+        textured = tf.math.reduce_std(crops, (1, 2, 3)) > FLAT
+        return crops, rows[1], tf.cast(textured, tf.float32)
 
     def stream(start_step: int) -> tf.data.Dataset:
         batches = training_stream(
@@ -851,7 +873,11 @@ def export_network(folder: Path, output: Path) -> Path:
     trained = run.load_config(folder, Train)
 
     def paint_one(encoded: tf.Tensor) -> tf.Tensor:
-        return encode_png(restyle(network, decode_upright(encoded, largest=LARGEST_SERVED)[None])[0])
+        image = decode_upright(encoded, largest=LARGEST_SERVED)
+        height, width = tf.unstack(tf.shape(image)[:2])
+        for axis, side in enumerate((height, width)):  # a speck's last row and column go on
+            image = tf.gather(image, tf.minimum(tf.range(tf.maximum(side, SMALLEST)), side - 1), axis=axis)
+        return encode_png(restyle(network, image[None])[0, :height, :width])
 
     def paint_all(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
         return {"image_bytes": tf.map_fn(paint_one, image_bytes, fn_output_signature=tf.string)}
@@ -893,12 +919,11 @@ def export(options: Export) -> None:
     """Exports the optimisation for TF Serving, and the newest trained network if there is one."""
     check_look(options)
     cli.check_positive(options, "size")
-    print(f"export: {export_optimisation(options)}")
-    try:
+    folder = None
+    with contextlib.nullcontext() if options.run else contextlib.suppress(UserError):
         folder = run.find_run(APPLICATION, options.run)
-    except UserError:
-        if options.run is not None:
-            raise
+    print(f"export: {export_optimisation(options)}")
+    if folder is None:
         print(f"no trained network to export; `python -m apps.{APPLICATION} train` makes one")
         return
     print(f"run: {folder}\nexport: {export_network(folder, options.output)}")

@@ -2,9 +2,9 @@
 
     KERAS_BACKEND=torch python benchmarks/train_builtin_weights.py --model resnet20_cifar --data cifar10/
 
-Each network stands here a second time, in PyTorch (`pip install torch`), which a GPU speeds up where there is one:
-bfloat16 convolutions over channels-last memory train three times faster on a processor than any Keras backend. When training ends the weights move into the Keras model,
-whose outputs must agree with PyTorch's before a file is written.
+Each network stands here a second time, in PyTorch (`pip install torch`): bfloat16 convolutions over channels-last
+memory train three times faster on a processor than any Keras backend, and on a GPU where there is one. When training
+ends the weights move into the Keras model, whose outputs must agree with PyTorch's before a file is written.
 
 `--data` is a folder of TFRecord files (`image`: encoded bytes, `label`: int64). Of them 45,000 images train and
 5,000, the last in file order, validate, as in He et al. 2015, section 4.2. A run writes a checkpoint after each

@@ -42,14 +42,15 @@ def new_run(application: str, run: Path | None = None) -> Path:
     return run
 
 
-def check_free(run: Path | None) -> None:
+def check_free(run: Path | None, resumable: bool = True) -> None:
     """Refuses the folder of a run for a new one; None passes.
 
     Raises:
-        UserError: if so.
+        UserError: if so, naming `--resume` if the command has it.
     """
     if run is not None and (run / "config.json").exists():
-        raise UserError(f"{run} already holds a run; go on with it by --resume, or name another --run")
+        mend = "go on with it by --resume, or name another --run" if resumable else "name another --run"
+        raise UserError(f"{run} already holds a run; {mend}")
 
 
 def find_run(application: str, run: Path | None = None) -> Path:
@@ -60,7 +61,8 @@ def find_run(application: str, run: Path | None = None) -> Path:
     """
     if run is not None:
         if not (run / "model.keras").exists():
-            raise UserError(f"{run} holds no finished run (no model.keras); train one with `train --run {run}`")
+            mend = "name another --run" if (run / "config.json").exists() else f"train one with `train --run {run}`"
+            raise UserError(f"{run} holds no finished run (no model.keras); {mend}")
         return run
     finished = [path.parent for path in (RUNS / application).glob("*/model.keras")]
     if not finished:

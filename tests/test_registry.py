@@ -40,7 +40,9 @@ def test_list_by_task():
     names = keras_dl.list_models("image classification")
     assert "vgg16" in names
     assert names == sorted(names)
-    with pytest.raises(ValueError, match="no architecture has the task 'image_classification'; there are classification"):
+    with pytest.raises(
+        ValueError, match="no architecture has the task 'image_classification'; there are classification"
+    ):
         keras_dl.list_models("image_classification")
 
 

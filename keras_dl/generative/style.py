@@ -11,6 +11,7 @@ from keras_dl.layers import GramMatrix, ReflectionPadding2D
 from keras_dl.registry import create_model, list_models, model_info, register
 
 VGG_CONTENT = ("block4_relu2",)  # section "Methods": conv4_2, and the first convolution of each block
+OF_ONE_SIZE = ("spatial_transformer",)  # dense layers look at the whole picture before its first stage
 VGG_STYLE = tuple(f"block{block}_relu1" for block in range(1, 6))
 
 MARGIN = 8  # pixels by which pictures are continued: what the extractor pads with zeros would be painted as a rim
@@ -99,16 +100,19 @@ def create_extractor(name: str, weights: str | None = None) -> keras.Model:
     """An architecture with stages, for pictures of any size.
 
     Raises:
-        UserError: if it has no stages, naming those that have; if its weights can't be had.
+        UserError: if it has no stages or takes pictures of one size only, naming those that will do; if its weights
+            can't be had.
     """
-    if not model_info(name).stages:
-        raise UserError(f"{name} has no stages to compare pictures by; choose from {', '.join(extractors())}")
+    if name not in extractors():
+        lacks = "takes pictures of one size only" if name in OF_ONE_SIZE else "has no stages"
+        raise UserError(f"{name} {lacks} to compare pictures by; choose from {', '.join(extractors())}")
     return create_model(name, include_top=False, input_shape=(None, None, 3), weights=weights)
 
 
 def extractors() -> list[str]:
-    """The names of the architectures that `create_extractor` takes."""
-    return [name for name in list_models("image classification") if model_info(name).stages]
+    """The names of the architectures that `create_extractor` takes: those with stages, for pictures of any size."""
+    names = [name for name in list_models("image classification") if model_info(name).stages]
+    return [name for name in names if name not in OF_ONE_SIZE]
 
 
 def default_layers(extractor: keras.Model) -> tuple[tuple[str, ...], tuple[str, ...]]:

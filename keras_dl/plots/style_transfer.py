@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from keras_dl.plots.fonts import drawable, shorten
 from keras_dl.plots.images import caption, image_grid, show
 from keras_dl.plots.picture import Picture
-from keras_dl.plots.style import BLUE, GREEN, GREY, INK, VERMILION, plain_log_axis
+from keras_dl.plots.style import BLUE, GREEN, GREY, INK, VERMILION, message_figure, plain_log_axis
 
 CELL = 3.2  # inches a side
 LETTERS = 44
@@ -46,6 +46,9 @@ def style_losses(history: Sequence[Mapping[str, float]]) -> Figure:
     Args:
         history: rows of `step`, `total`, `content`, `style` and `variation`.
     """
+    largest = max(row["total"] for row in history)
+    if not largest:
+        return message_figure("Weighted losses", "all of them are 0")
     figure = Figure(figsize=(6.5, 3.6))
     axes = figure.add_subplot()
     axes.set_title("Weighted losses")
@@ -56,7 +59,6 @@ def style_losses(history: Sequence[Mapping[str, float]]) -> Figure:
         if any(value > 0 for value in values):
             axes.plot(steps, values, color=colour, label=name)
     axes.set_yscale("log")
-    largest = max(row["total"] for row in history)
     axes.set_ylim(largest * RANGE, largest * 2)
     plain_log_axis(axes.yaxis)
     axes.legend(loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=4, borderaxespad=0.2)

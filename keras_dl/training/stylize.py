@@ -19,6 +19,11 @@ BETAS, EPSILON = (0.9, 0.99), 1e-12  # a pixel's share of the loss may be far be
 TOO_SMALL_MEND = "raise --size or --style-scale, or choose another --model"
 LBFGS_SCALE = 1e6  # of the loss: makes the first step one of some levels of colour, and not of none
 
+
+class TooSmall(UserError):
+    """A picture in which the net finds nothing."""
+
+
 Losses = Callable[[tf.Tensor], dict[str, tf.Tensor]]
 """From pictures `(1, height, width, 3)` to scalars, `total` among them."""
 
@@ -90,14 +95,22 @@ def stylize(
         The picture, float32 `(height, width, 3)` in [0, 255], with the content's proportions; and its losses.
 
     Raises:
-        UserError: if a picture is too small for the net.
+        TooSmall: if a picture is too small for the net; on the way there sizes that are too small are left out.
     """
     picture = content if start is None else start
-    done = 0
+    done = unspent = 0
     sizes = pyramid(content.shape, settings.size)
     for side, steps in zip(sizes, split_steps(settings.steps, len(sizes)), strict=True):
         shape = fitted(content.shape, side)
-        targets = make_targets(describe, resize(content, shape), styles, side * settings.style_scale)
+        steps += unspent
+        try:
+            targets = make_targets(describe, resize(content, shape), styles, side * settings.style_scale)
+        except TooSmall:
+            if side == sizes[-1]:
+                raise
+            unspent = steps
+            continue
+        unspent = 0
         masks = regions_of(styles, shape)
         losses = make_losses(describe, targets, settings.weights, settings.layer_weights, masks)
 
@@ -168,9 +181,9 @@ def look(describe: Callable[[Any], Any], inputs: Any, part: str, mend: str = TOO
         mend: what to do about a picture that is too small, for the message.
 
     Raises:
-        UserError: if a map of it is empty, or not finite.
+        TooSmall: if a map of it is empty, or not finite.
     """
-    too_small = UserError(f"a picture is too small for this net: {mend}")
+    too_small = TooSmall(f"a picture is too small for this net: {mend}")
     try:
         values = describe(inputs)[part]
     except (ValueError, tf.errors.InvalidArgumentError) as error:
@@ -197,7 +210,7 @@ def make_targets(
         mend: see `look`.
 
     Raises:
-        UserError: if a picture is too small for the net.
+        TooSmall: if a picture is too small for the net.
     """
     with_regions = isinstance(describe.input, list)
     describe = tf.function(describe, autograph=False)

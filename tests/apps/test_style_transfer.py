@@ -183,6 +183,7 @@ def test_masks_and_the_photos_own_colours(home):
         ({}, ("--style", "builtin:dawn"), "choose from builtin:night"),
         ({"dark.png": (20, 20)}, ("--masks", "dark.png"), "dark.png is all black"),
         ({}, ("--model", "mlp"), "mlp has no stages to compare pictures by; choose from"),
+        ({}, ("--model", "spatial_transformer"), "takes pictures of one size only to compare pictures by; choose from"),
         ({}, (*NET, "--style-layers", "block9"), "no layer 'block9'"),
         ({}, (*NET, "--layer-weights", "1", "2"), "--layer-weights has 2 values for 5 style layers"),
         ({"file": b""}, ("--output", "file/out.png"), "can't write file/out.png"),
@@ -220,6 +221,67 @@ def test_losses_that_overflow_keep_the_last_good_picture(home, monkeypatch, capf
     assert "no longer finite numbers at step 20: lower --style-weight" in line
     assert "the picture of step 10 is in out.png" in line
     assert np.asarray(Image.open("out.png")).mean() == 77
+
+
+@pytest.mark.parametrize("gif", (False, True))
+def test_a_full_memory_keeps_the_last_good_picture(home, monkeypatch, capfd, gif):
+    import tensorflow as tf
+
+    from keras_dl.training import stylize
+
+    def breaks(describe, content, styles, settings, start, watch):
+        watch(10, tf.fill((1, 32, 48, 3), 77.0), {"total": tf.constant(1.0)})
+        raise tf.errors.ResourceExhaustedError(None, None, "OOM when allocating tensor")
+
+    monkeypatch.setattr(stylize, "stylize", breaks)
+    flags = ("--gif",) if gif else ()
+    assert app("--content", "photo.png", *SMALL, *flags, "--output", "out.png") == 2
+    line = last_line(capfd)
+    assert "--size 48 needs more memory than there is: lower it; the picture of step 10 is in out.png" in line
+    assert np.asarray(Image.open("out.png")).mean() == 77
+    assert (newest(home) / "steps.gif").exists() == gif
+
+
+@pytest.mark.parametrize("flag", ("--content", "--style", "--start"))
+def test_no_picture_given_is_painted_over(home, capfd, flag):
+    before = (home / "photo.png").read_bytes()
+    assert app(flag, "photo.png", *SMALL, "--output", home / "photo.png") == 2
+    assert "photo.png is one of the pictures given, and would be lost: name another --output" in last_line(capfd)
+    assert (home / "photo.png").read_bytes() == before
+
+
+def test_the_seed_decides_all_that_is_random(home):
+    for output, seed in (("a.png", 1), ("b.png", 1), ("c.png", 2)):
+        assert app("--content", "photo.png", "--style", "painting.png", *SMALL, "--seed", seed, "--output", output) == 0
+    a, b, c = (Path(name).read_bytes() for name in ("a.png", "b.png", "c.png"))
+    assert a == b != c
+
+
+def test_a_start_and_layers_of_ones_own(home):
+    grey = Image.new("RGB", (60, 40), (100, 110, 120))
+    grey.save("start.png")
+    arguments = ("--content", "photo.png", "--style", "painting.png", *SMALL, "--start", "start.png")
+    arguments += ("--content-layers", "block3_relu2", "--style-layers", "block1_relu1", "--layer-weights", "2")
+    assert app(*arguments, "--steps", "1", "--output", "first.png") == 0
+    np.testing.assert_allclose(np.asarray(Image.open("first.png"), float), np.asarray(grey)[:32, :48], atol=1)
+
+
+def test_matched_histograms_are_those_of_the_photo(home):
+    photo = np.asarray(Image.open("photo.png"), "float32")
+    for colours, near in (("histogram", True), ("style", False)):
+        (style,) = style_transfer.read_styles(Optimise(style=("painting.png",), colours=colours), photo)
+        difference = np.quantile(style.pixels, (0.1, 0.5, 0.9), (0, 1)) - np.quantile(photo, (0.1, 0.5, 0.9), (0, 1))
+        assert (np.abs(difference).max() < 20) == near, difference
+
+
+def test_a_folder_with_a_run_is_not_painted_into(home, capfd):
+    assert app("--content", "photo.png", *SMALL, "--run", "run") == 0
+    assert app("--content", "photo.png", *SMALL, "--run", "run") == 2
+    assert last_line(capfd) == "error: run already holds a run; name another --run"
+    assert app("predict", "photo.png", "--run", "run") == 2
+    assert last_line(capfd) == "error: run holds no finished run (no model.keras); name another --run"
+    assert app("export", *NET, "--size", "64", "--run", "run") == 2
+    assert not (home / "saved_models").exists()
 
 
 def test_a_weight_beyond_all_numbers_is_named(home, capfd):
@@ -293,6 +355,15 @@ def test_training_writes_its_run(trained):
         assert words in card["command"]
     card = json.loads((trained / "saved_models" / APPLICATION / "1" / "model_card.json").read_text())
     assert card["command"] == f"python -m apps.{APPLICATION} export --model vgg13_cifar --weights none --size 64"
+
+
+def test_photos_with_nothing_on_them_do_no_harm(home):
+    (home / "photos").mkdir()
+    for i, colour in enumerate(("white", "black", (40, 90, 200), "white")):
+        Image.new("RGB", (64, 64), colour).save(home / "photos" / f"{i}.png")
+    drawing(home / "photos" / "4.png", (64, 64))
+    arguments = ("--data", "photos", "--width", "4", "--image-size", "34", "--epochs", "1", "--no-export")
+    assert app("train", "--style", "photos/4.png", *NET, *arguments) == 0
 
 
 def test_a_run_does_not_go_on_with_other_photos(trained, tmp_path, monkeypatch, capfd):
@@ -412,12 +483,15 @@ def test_fast_export_agrees_with_predict(trained, tmp_path, monkeypatch):
 
     monkeypatch.chdir(trained)
     pictures = [drawing(tmp_path / "a.png", (50, 30)), drawing(tmp_path / "b.png", (31, 37), seed=3)]
+    specks = [drawing(tmp_path / f"{size}.png", size) for size in ((1, 1), (3, 40), (40, 2))]
     assert app("predict", *pictures, "--output", tmp_path / "out") == 0
     served = tf.saved_model.load(f"saved_models/{APPLICATION}_fast/2").signatures["serving_default"]
     outputs = served(image_bytes=tf.constant([path.read_bytes() for path in pictures]))["image_bytes"].numpy()
     for path, png in zip(pictures, outputs, strict=True):
         painted = np.asarray(Image.open(tmp_path / "out" / path.name), int)
         assert np.abs(tf.io.decode_png(png).numpy() - painted).max() <= 1
+    outputs = served(image_bytes=tf.constant([path.read_bytes() for path in specks]))["image_bytes"].numpy()
+    assert [tf.io.decode_png(png).shape for png in outputs] == [(1, 1, 3), (40, 3, 3), (2, 40, 3)]
 
 
 def test_exported_optimisation_paints_each_row(trained, home):

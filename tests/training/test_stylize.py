@@ -17,6 +17,7 @@ from keras_dl.training.stylize import (
     Adam,
     Settings,
     Style,
+    TooSmall,
     by_adam,
     by_lbfgs,
     fitted,
@@ -96,6 +97,25 @@ def test_pyramid_doubles_up_to_the_size():
     assert pyramid((427, 640), 384) == [192, 384]
     assert pyramid((427, 640), 1024) == [256, 512, 1024]
     assert pyramid((100, 1000), 500) == [500]
+
+
+def test_sizes_at_which_the_net_finds_nothing_are_left_out(describe, monkeypatch):
+    def large_only(describe, content, *rest):
+        if max(content.shape[1:3]) < 200:
+            raise TooSmall("a picture is too small")
+        return make_targets(describe, content, *rest)
+
+    monkeypatch.setattr("keras_dl.training.stylize.make_targets", large_only)
+    content, seen = picture(200, 200), []
+    settings = Settings(400, 8, "adam", 1.0, WEIGHTS, xla=False)
+
+    def watch(step, pixels, losses):
+        seen.append((step, pixels.shape[1]))
+
+    assert stylize(describe, content, [Style(content)], settings, watch=watch)[0].shape == (400, 400, 3)
+    assert seen == [(step, 200 if step <= 6 else 400) for step in range(1, 9)]
+    with pytest.raises(TooSmall):
+        stylize(describe, content, [Style(content)], dataclasses.replace(settings, size=190))
 
 
 def test_steps_are_all_spent():
