@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import dataclasses
+import io
 import json
 import sys
 from collections.abc import Sequence
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
 APPLICATION = "image_classification"
 FRACTIONS = (0.8, 0.1, 0.1)  # training, validation, test
 USUAL_SIZES = (224, 331)
+PREDICTED_AT_ONCE = 256  # pictures between one line that says how far it is and the next results
 
 
 # Configuration
@@ -237,9 +240,8 @@ def settle(options: Train, images: ImageSet) -> tuple[Train, list[np.ndarray] | 
 
     size = options.image_size or images.common_size
     name = options.model or ("resnet20_cifar" if size and size <= 64 else "resnet50")
+    check_task(name)
     info = model_info(name)
-    if info.task != "image classification":
-        raise UserError(f"--model: {name} does {info.task}; choose one for image classification")
     size = choose_size(options, images, name)
     digits = options.data == "builtin" and options.multi_label is None
     augment = options.augment if options.augment != "auto" else "crop" if digits else "light"
@@ -295,6 +297,27 @@ def check_options(options: Train) -> None:
         raise UserError(f"--label-smoothing is {options.label_smoothing}; give 0 or more, but less than 1")
     if not options.weight_decay >= 0:
         raise UserError(f"--weight-decay is {options.weight_decay}; give 0 or more")
+    if options.augment != "auto":
+        from keras_dl.data.augment import Augmentation
+
+        Augmentation.parse(options.augment)
+    if options.model:
+        check_task(options.model)
+    if options.weights not in ("auto", "imagenet", "builtin", "none") and not Path(options.weights).is_file():
+        raise UserError(f"--weights {options.weights}: no such file; choose auto, imagenet, builtin or none, or a file")
+
+
+def check_task(name: str) -> None:
+    """Refuses an architecture for anything else than labelling pictures.
+
+    Raises:
+        UserError: if so, or if there is none of that name, naming the nearest.
+    """
+    from keras_dl.registry import model_info
+
+    task = model_info(name).task
+    if task != "image classification":
+        raise UserError(f"--model: {name} does {task}; choose one for image classification")
 
 
 def count_steps(options: Train, train_part: ImageSet) -> int:
@@ -469,7 +492,10 @@ def scores_of(model: keras.Model, images: ImageSet) -> np.ndarray:
         for batch, _ in evaluation_batches(images, model.input_shape[1], 64):
             rows.append(model.predict_on_batch(batch))
             progress.advance(len(batch))
-    return np.concatenate(rows)
+    found = np.concatenate(rows)
+    if not np.isfinite(found).all():
+        raise UserError("the model's scores are not finite, its training diverged; train with a lower learning rate")
+    return found
 
 
 def report(model: keras.Model, images: ImageSet) -> tuple[dict[str, float], np.ndarray]:
@@ -507,6 +533,21 @@ def features_of(model: keras.Model, images: ImageSet) -> np.ndarray:
     return scores_of(keras.Model(model.input, features), images)
 
 
+def write_mistakes(images: ImageSet, scores: np.ndarray, path: Path) -> None:
+    """Writes every wrong picture, the surest mistake first: file, what it is, what the model said, how sure it was."""
+    from keras_dl import evaluation
+    from keras_dl.plots.gallery import verdict
+
+    rows = io.StringIO()
+    writer = csv.writer(rows)
+    writer.writerow(("file", "is", "said", "probability"))
+    for i in evaluation.worst_mistakes(images.labels, scores, len(images)):
+        is_text, said, probability = verdict(images.labels[i], scores[i], images.class_names)
+        writer.writerow((images.names[i], is_text, said, f"{probability:.4f}"))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    run.write_text(path, rows.getvalue())
+
+
 def evaluate_and_draw(model: keras.Model, images: ImageSet, folder: Path, pictures: Path) -> dict[str, float]:
     """Prints the metrics and writes the pictures of a run's model on these images."""
     import keras
@@ -523,6 +564,7 @@ def evaluate_and_draw(model: keras.Model, images: ImageSet, folder: Path, pictur
     pixels = Pixels(images, model.input_shape[1:3])
     wrong = evaluation.worst_mistakes(labels, scores, 24)
     files = [images.names[i] for i in wrong]
+    write_mistakes(images, scores, pictures / "mistakes.csv")
     shown = [pixels[i] for i in wrong]
     plots.mistakes_gallery(shown, labels[wrong], scores[wrong], names, files, path=pictures / "mistakes.png")
     plots.precision_recall_curves(labels, scores, names, path=pictures / "precision_recall.png")
@@ -578,7 +620,13 @@ def load_classifier(folder: Path) -> tuple[keras.Model, tuple[str, ...]]:
     from keras_dl.training import load_model
 
     run.load_config(folder, Train)  # other applications' runs have a model.keras too
-    return load_model(folder / "model.keras"), run.read_lines(folder / "labels.txt")
+    model, class_names = load_model(folder / "model.keras"), run.read_lines(folder / "labels.txt")
+    if len(class_names) != model.output_shape[-1]:
+        raise UserError(
+            f"{folder / 'labels.txt'} names {len(class_names)} classes, and the model has {model.output_shape[-1]}: "
+            "restore it, one name a line, or train again"
+        )
+    return model, class_names
 
 
 # Predict
@@ -598,14 +646,17 @@ def predict(options: Predict) -> None:
     model, class_names = load_classifier(folder)
     images = read_pictures(options.pictures)
     cli.say_skipped(images.skipped, images.skipped_files)
-    scores = scores_of(model, images)
     lines = []
-    for name, row in zip(images.names, scores, strict=True):
-        best = np.argsort(-row)[: options.top_k]
-        labels = {class_names[i]: round(float(row[i]), 6) for i in best}
-        print(f"{name}: " + ", ".join(f"{label} {share:.1%}" for label, share in labels.items()))
-        lines.append(json.dumps({"file": name, "labels": labels}, ensure_ascii=False))
-    run.write_text(folder / "predictions.jsonl", "\n".join(lines) + "\n")
+    try:
+        for first in range(0, len(images), PREDICTED_AT_ONCE):
+            some = images.subset(range(first, min(first + PREDICTED_AT_ONCE, len(images))))
+            for name, row in zip(some.names, scores_of(model, some), strict=True):
+                best = np.argsort(-row)[: options.top_k]
+                labels = {class_names[i]: round(float(row[i]), 6) for i in best}
+                print(f"{name}: " + ", ".join(f"{label} {share:.1%}" for label, share in labels.items()))
+                lines.append(json.dumps({"file": name, "labels": labels}, ensure_ascii=False) + "\n")
+    finally:  # what was done before Ctrl-C is kept
+        run.write_text(folder / "predictions.jsonl", "".join(lines))
 
 
 # Export
@@ -664,7 +715,8 @@ def export(options: Export) -> None:
     """Exports a trained classifier for TF Serving: JPEG bytes in, labels with probabilities out."""
     cli.check_positive(options, "top_k")
     folder = run.find_run(APPLICATION, options.run)
-    print(f"run: {folder}\nexport: {export_classifier(folder, options.output, options.top_k)}")
+    print(f"run: {folder}")
+    print(f"export: {export_classifier(folder, options.output, options.top_k)}")
 
 
 COMMANDS = {

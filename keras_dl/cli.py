@@ -161,6 +161,12 @@ def main(application: str, commands: Mapping[str, Command], argv: Sequence[str] 
             raise
         print(f"error: {error.strerror}: {error.filename or 'while writing'}", file=sys.stderr)
         return 2
+    except Exception as error:
+        # TensorFlow's class by its name: the command line must not wait for TensorFlow.
+        if not isinstance(error, MemoryError) and type(error).__name__ != "ResourceExhaustedError":
+            raise
+        print("error: out of memory: lower --batch-size, or the size of the pictures or the model", file=sys.stderr)
+        return 2
     except KeyboardInterrupt as interrupt:
         if not str(interrupt):  # training has said where it stopped, and how to go on
             print("\nstopped", file=sys.stderr)

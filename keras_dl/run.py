@@ -61,7 +61,10 @@ def find_run(application: str, run: Path | None = None) -> Path:
     """
     if run is not None:
         if not (run / "model.keras").exists():
-            mend = "name another --run" if (run / "config.json").exists() else f"train one with `train --run {run}`"
+            mend = f"train one with `train --run {run}`"
+            if (run / "config.json").exists():
+                resumable = '"resume"' in (run / "config.json").read_text(encoding="utf-8")
+                mend = f"go on with `train --run {run} --resume`" if resumable else "name another --run"
             raise UserError(f"{run} holds no finished run (no model.keras); {mend}")
         return run
     finished = [path.parent for path in (RUNS / application).glob("*/model.keras")]
@@ -103,7 +106,16 @@ def write_json(path: Path, value: Any) -> None:
 def read_metrics(run: Path) -> dict[str, dict[str, float]]:
     """What the run has measured so far, `{split: {metric: value}}`."""
     path = run / "metrics.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    return _read_json(path) if path.exists() else {}
+
+
+def _read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise UserError(f"{path} is missing; restore it or start a new run") from error
+    except ValueError as error:  # damaged letters too
+        raise UserError(f"{path} is not valid JSON ({error}); restore it or start a new run") from error
 
 
 def read_lines(path: Path) -> tuple[str, ...]:
@@ -136,7 +148,7 @@ def check_fingerprint(run: Path, names: Sequence[str], source: str, labels: byte
     Raises:
         UserError: if so.
     """
-    stored = json.loads((run / "data.json").read_text(encoding="utf-8"))
+    stored = _read_json(run / "data.json")
     found = _fingerprint(names, labels)
     changed = [key for key, value in stored.items() if found.get(key) != value]
     if changed == ["labels_sha256"]:
@@ -174,12 +186,9 @@ def load_config(run: Path, options_class: type[T]) -> T:
         UserError: if the folder holds no run, or one of another program.
     """
     path = run / "config.json"
-    try:
-        stored = json.loads(path.read_text(encoding="utf-8"))
-    except FileNotFoundError as error:
-        raise UserError(f"{run} holds no run to go on with (no config.json); start one without --resume") from error
-    except json.JSONDecodeError as error:
-        raise UserError(f"{path} is not valid JSON (line {error.lineno}); restore it or start a new run") from error
+    if not path.exists():
+        raise UserError(f"{run} holds no run (no config.json); name another --run, or train without --resume")
+    stored = _read_json(path)
     hints = typing.get_type_hints(options_class)
     known = {field.name for field in dataclasses.fields(options_class)}  # type: ignore[arg-type]
     unknown = set(stored) - known

@@ -15,8 +15,10 @@ from keras_dl.errors import UserError
 from keras_dl.run import (
     check_fingerprint,
     find_run,
+    load_config,
     new_run,
     read_lines,
+    read_metrics,
     save_config,
     save_fingerprint,
     write_json,
@@ -92,6 +94,15 @@ def test_full_disk_is_one_line(run, capsys):
 
     assert run(action=fail)[0] == 2
     assert capsys.readouterr().err == "error: No space left on device: runs/x\n"
+
+
+@pytest.mark.parametrize("kind", (MemoryError, type("ResourceExhaustedError", (Exception,), {})))
+def test_a_full_memory_is_one_line(run, capsys, kind):
+    def fill(options):
+        raise kind("OOM when allocating")
+
+    assert run(action=fill)[0] == 2
+    assert capsys.readouterr().err.startswith("error: out of memory: lower --batch-size")
 
 
 def test_interrupt_exits_with_130(run, capsys):
@@ -179,6 +190,24 @@ def test_a_folder_with_a_run_is_refused_before_any_work(run, tmp_path, capsys):
     save_config(tmp_path, Train())
     assert run("--run", str(tmp_path), action=lambda options: pytest.fail("it ran"))[0] == 2
     assert "already holds a run" in capsys.readouterr().err
+
+
+def test_files_of_a_run_that_are_damaged_or_missing_are_named(tmp_path):
+    (tmp_path / "metrics.json").write_bytes(b'{"test": \xff')
+    with pytest.raises(UserError, match=r"metrics\.json is not valid JSON"):
+        read_metrics(tmp_path)
+    with pytest.raises(UserError, match=r"data\.json is missing; restore it"):
+        check_fingerprint(tmp_path, [], "data")
+    with pytest.raises(UserError, match=r"holds no run \(no config\.json\)"):
+        load_config(tmp_path, Train)
+
+
+def test_an_unfinished_run_says_how_to_go_on(tmp_path):
+    with pytest.raises(UserError, match=f"train one with `train --run {tmp_path}`"):
+        find_run("toy", tmp_path)
+    save_config(tmp_path, Train())
+    with pytest.raises(UserError, match=f"go on with `train --run {tmp_path} --resume`"):
+        find_run("toy", tmp_path)
 
 
 def test_names_of_classes_are_one_a_line(tmp_path):

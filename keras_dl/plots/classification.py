@@ -7,7 +7,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_curve
 
-from keras_dl.evaluation import calibration_bins
+from keras_dl.evaluation import CALIBRATION_BINS, calibration_bins
 from keras_dl.plots.fonts import class_labels, text_width
 from keras_dl.plots.picture import Picture
 from keras_dl.plots.style import BLUE, CLASS_COLOURS, GREEN, GREY, INK, PALE, VERMILION, message_figure
@@ -63,7 +63,7 @@ def precision_recall_curves(labels: np.ndarray, scores: np.ndarray, class_names:
 
 
 @Picture
-def reliability_diagram(labels: np.ndarray, scores: np.ndarray, bins: int = 10) -> Figure:
+def reliability_diagram(labels: np.ndarray, scores: np.ndarray, bins: int = CALIBRATION_BINS) -> Figure:
     """Accuracy against confidence, and below it how many samples have that confidence (Guo et al. 2017).
 
     A calibrated model's dots lie on the diagonal; below it the model is too sure of itself.

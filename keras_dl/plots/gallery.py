@@ -1,11 +1,12 @@
 """Pictures of pictures: what a classifier got wrong."""
 
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from keras_dl.plots.fonts import class_labels, drawable, shorten
+from keras_dl.plots.fonts import class_labels, drawable, shorten, text_width
 from keras_dl.plots.images import caption, image_grid, show
 from keras_dl.plots.picture import Picture
 from keras_dl.plots.style import BLUE, GREY, VERMILION, message_figure
@@ -48,7 +49,9 @@ def mistakes_gallery(
         show(axes, image)
         caption(axes, 0, f"is {shorten(is_text, BOLD_LETTERS)}", color=BLUE, fontweight="bold")
         caption(axes, 1, f"said {shorten(said_text, BOLD_LETTERS)}", color=VERMILION, fontweight="bold")
-        last = f"{percent(probability)} sure  {shorten(drawable(file_name), LETTERS - 11)}"
+        room = LETTERS - 11
+        fitting = file_name if text_width(file_name) <= room else Path(file_name).name  # which file, before where
+        last = f"{percent(probability)} sure  {shorten(drawable(fitting), room)}"
         caption(axes, 2, last.rstrip(), color=GREY, fontsize=7)
     for axes in grid.flat[len(images) :]:
         axes.remove()

@@ -1,6 +1,7 @@
 """The training loop of all applications."""
 
 import io
+import shlex
 import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -136,7 +137,7 @@ def fit(
         save_steps=save_steps,
         save_seconds=save_seconds,
         monitor=monitor if early_stopping is not None else None,
-        go_on=f"--run {run} --resume" if go_on is None else go_on,
+        go_on=f"--run {shlex.quote(str(run))} --resume" if go_on is None else go_on,
         mend=mend,
     )
     log = TensorBoardLog(run / "tensorboard") if tensorboard and loop.chief else None
@@ -150,6 +151,7 @@ def fit(
             logs = loop.train_epoch(iterator, train, signals)
             if validation is not None:
                 logs |= {f"val_{key}": value for key, value in loop.validate(validation, test).items()}
+                loop.check_finite(logs)  # the last step's own loss is from before it
             stop = loop.end_epoch(logs, signals)
             if loop.chief:
                 write_history(run / "history.csv", state["history"])

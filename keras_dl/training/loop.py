@@ -99,8 +99,7 @@ class Loop:
             if not (pause or save or last):
                 continue
             logs = _numbers(self._local(outputs))
-            bad = any("loss" in key and not math.isfinite(value) for key, value in logs.items())
-            bad, stop, save = self.agree(bad, signals.received, save or self._save_late())
+            bad, stop, save = self.agree(_diverged(logs), signals.received, save or self._save_late())
             if bad:
                 self._not_finite()
             if not last:
@@ -140,6 +139,15 @@ class Loop:
         for callback in self.callbacks:
             callback.on_test_end(logs)
         return logs
+
+    def check_finite(self, logs: dict[str, float]) -> None:
+        """Refuses an epoch's metrics, the same on every worker, if a loss among them is not finite.
+
+        Raises:
+            Diverged: if so.
+        """
+        if _diverged(logs):
+            self._not_finite()
 
     def end_epoch(self, logs: dict[str, float], signals: Signals) -> bool:
         """Calls the callbacks, extends the history and saves if it is time to.
@@ -226,3 +234,7 @@ def _rate(optimizer: keras.optimizers.Optimizer) -> float:
     if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
         rate = rate(tf.constant(optimizer.iterations.numpy()))
     return float(np.asarray(rate.numpy() if hasattr(rate, "numpy") else rate))
+
+
+def _diverged(logs: dict[str, float]) -> bool:
+    return any("loss" in key and not math.isfinite(value) for key, value in logs.items())

@@ -134,7 +134,7 @@ def make_schedule(
         UserError: for an unknown name, or a warm-up as long as the run, shorter than nothing, or of a schedule that
             has none.
     """
-    if warmup_epochs < 0:
+    if not warmup_epochs >= 0:
         raise UserError(f"--warmup-epochs is {warmup_epochs:g}; give 0 or more")
     total = steps_per_epoch * epochs
     warmup = round(warmup_epochs * steps_per_epoch)

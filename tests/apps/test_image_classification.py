@@ -109,6 +109,65 @@ def test_evaluate_on_other_pictures(home, tmp_path, capfd):
     assert "class 'cyan', which was not trained" in capfd.readouterr().err
 
 
+def test_mistakes_are_listed(tmp_path):
+    images = ImageSet(("x",) * 3, np.array([0, 1, 1]), ("cat", "dog"), "photos", ("a/1.jpg", "b/1.jpg", "b/2.jpg"))
+    scores = np.array([[0.3, 0.7], [0.9, 0.1], [0.2, 0.8]])
+    app_module.write_mistakes(images, scores, tmp_path / "new" / "mistakes.csv")
+    rows = (tmp_path / "new" / "mistakes.csv").read_text().splitlines()
+    assert rows == ["file,is,said,probability", "b/1.jpg,dog,cat,0.9000", "a/1.jpg,cat,dog,0.7000"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--model", "resnet5"), "resnet50"),
+        (("--model", "dcgan"), "choose one for image classification"),
+        (("--augment", "blur"), "blur"),
+        (("--weights", "nowhere.keras"), "--weights nowhere.keras: no such file"),
+        (("--warmup-epochs", "nan"), "--warmup-epochs is nan"),
+    ],
+)
+def test_flags_are_checked_before_the_pictures(trained, tmp_path, monkeypatch, capfd, arguments, message):
+    monkeypatch.chdir(tmp_path)
+    assert app("train", "--data", trained / "photos", *arguments) == 2
+    said = capfd.readouterr()
+    assert message in said.err.splitlines()[-1]
+    assert "--warmup-epochs" in arguments or "pictures" not in said.out
+
+
+def test_a_model_that_diverged_in_its_last_step_is_no_run(trained, tmp_path, monkeypatch, capfd):
+    monkeypatch.chdir(tmp_path)
+    flags = (*SMALL, "--learning-rate", "1e30", "--epochs", "1", "--run", "run")
+    assert app("train", "--data", trained / "photos", *flags) == 2
+    assert "the loss is no longer a finite number" in capfd.readouterr().err
+    assert not (tmp_path / "run" / "model.keras").exists()
+
+
+def test_labels_that_are_fewer_than_the_classes_are_named(trained, tmp_path, monkeypatch, capfd):
+    shutil.copytree(newest(trained), tmp_path / "run")
+    (tmp_path / "run" / "labels.txt").write_text("red\n")
+    monkeypatch.chdir(tmp_path)
+    assert app("predict", trained / "photos" / "red", "--run", "run") == 2
+    assert "labels.txt names 1 classes, and the model has 3" in capfd.readouterr().err
+
+
+def test_what_was_predicted_before_an_interrupt_is_kept(trained, tmp_path, monkeypatch):
+    shutil.copytree(newest(trained), tmp_path / "run")
+    monkeypatch.chdir(tmp_path)
+    real, calls = app_module.scores_of, []
+
+    def interrupted(model, images):
+        calls.append(len(images))
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(model, images)
+
+    monkeypatch.setattr(app_module, "scores_of", interrupted)
+    monkeypatch.setattr(app_module, "PREDICTED_AT_ONCE", 2)
+    assert app("predict", trained / "photos" / "red", "--run", "run") == 130
+    assert len((tmp_path / "run" / "predictions.jsonl").read_text().splitlines()) == 4
+
+
 def test_pictures_of_other_data_have_folders_of_their_own():
     places = [pictures_folder(Path("run"), source) for source in ("a/test", "b/test", ".", "..", "tfds:mnist/x@test")]
     assert len(set(places)) == 5

@@ -70,12 +70,19 @@ def test_a_class_without_samples_has_no_curve():
 
 def test_reliability_dots_are_mean_confidence_and_accuracy():
     scores = np.array([[0.9, 0.1], [0.94, 0.06], [0.3, 0.7], [0.62, 0.38]])
-    figure = reliability_diagram.draw(np.array([0, 1, 1, 1]), scores)
+    figure = reliability_diagram.draw(np.array([0, 1, 1, 1]), scores, bins=10)
     dots = next(line for line in figure.axes[0].get_lines() if line.get_label() == "accuracy").get_xydata()
     # 0.9 and 0.7 close their bins; 0.94 is wrong, 0.62 is in the bin of 0.7 and wrong
     assert dots == pytest.approx(np.array([[0.66, 0.5], [0.9, 1.0], [0.94, 0.0]]))
     assert [bar.get_height() for bar in figure.axes[1].patches if bar.get_height()] == [0.5, 0.25, 0.25]
     assert figure.axes[0].get_title(loc="left") == f"Calibration: expected error {0.32 / 4 + 0.1 / 4 + 0.94 / 4:.3f}"
+
+
+def test_reliability_has_the_error_of_the_metrics():
+    labels, scores = sample(3, 200)
+    error = classification_metrics(labels, scores, ["a", "b", "c"])["calibration_error"]
+    title = reliability_diagram.draw(labels, scores).axes[0].get_title(loc="left")
+    assert title == f"Calibration: expected error {error:.3f}"
 
 
 def test_class_scores_are_sorted_from_the_worst():
