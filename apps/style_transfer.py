@@ -854,10 +854,11 @@ def export_optimisation(options: Export) -> Path:
             metrics={},
             command=cli.command_line(APPLICATION, options).replace(" train", " export", 1),  # nothing was trained
             notes=f"Pictures are brought to {options.size} pixels on their longer side. Each row is a whole "
-            "optimisation: serve it without batching.",
+            "optimisation: servers must not batch it.",
         ),
         folder=options.output / APPLICATION,
         batch_sizes=(1,),
+        batched=False,
     )
 
 

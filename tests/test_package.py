@@ -84,3 +84,17 @@ def test_installed_wheel_has_its_weights(installed):
     )
     file, *shape = installed("-c", code).split()
     assert "/env/lib/" in file and shape == ["(1,", "10)"]
+
+
+@pytest.mark.slow
+def test_installed_wheel_trains_exports_and_serves_the_built_in_sample(installed):
+    printed = installed("-m", "apps.image_classification", "--epochs", "1")
+    places = dict(
+        line.split(": ") for line in printed.splitlines() if line.startswith(("run: ", "pictures: ", "export: "))
+    )
+    root = Path(installed("-c", "import os; print(os.getcwd())").strip())
+    assert (root / places["run"] / "model.keras").exists()
+    assert len(list((root / places["pictures"]).glob("*.png"))) >= 10
+    assert (root / places["export"] / "saved_model.pb").exists()
+    written = installed("-m", "keras_dl.serving").splitlines()
+    assert "saved_models/compose.yaml" in written and all((root / path).exists() for path in written)

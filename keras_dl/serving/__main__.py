@@ -30,7 +30,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         "--pin", type=pin, action="append", default=[], metavar="APPLICATION=VERSION[,VERSION]", help="serve just these"
     )
-    parser.add_argument("--max-batch-size", type=positive, default=32, help="rows that run together (%(default)s)")
     parser.add_argument("--replicas", type=positive, default=1, help="of the Kubernetes deployment (%(default)s)")
     options = parser.parse_args(argv)
     try:
@@ -39,7 +38,6 @@ def main(argv: Sequence[str] | None = None) -> int:
             image=options.image,
             latest=options.latest,
             pinned=dict(options.pin),
-            max_batch_size=options.max_batch_size,
             replicas=options.replicas,
         )
     except UserError as error:

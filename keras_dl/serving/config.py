@@ -69,21 +69,19 @@ def write_config(
     image: str = "tensorflow/serving",
     latest: int = 1,
     pinned: Mapping[str, Sequence[int]] | None = None,
-    max_batch_size: int = 32,
     replicas: int = 1,
 ) -> list[Path]:
     """Writes TF Serving's configuration for all exports under a folder.
 
     `models.config`, `batching.config` and `monitoring.config` are TF Serving's own; `compose.yaml`
-    and `kubernetes.yaml` start its official image with them.
+    and `kubernetes.yaml` start its official image with them. How many rows a model takes at a time
+    stands in the `batching_params.pbtxt` of its export.
 
     Args:
         root: holds a folder per application.
         image: the container image.
         latest: how many of the newest versions of each application are served.
         pinned: applications that serve just the given versions.
-        max_batch_size: of the batches that the server makes of waiting requests. A request with
-            more rows is refused.
         replicas: of the Kubernetes deployment.
 
     Returns:
@@ -99,7 +97,6 @@ def write_config(
         "image": image,
         "metrics": METRICS,
         "first": next(iter(exports)),
-        "max_batch_size": str(max_batch_size),
         "replicas": str(replicas),
         # Most storage classes give a volume to one node only; several replicas need one that all mount.
         "access": "ReadWriteOnce" if replicas == 1 else "ReadWriteMany",

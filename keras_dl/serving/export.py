@@ -6,6 +6,7 @@ import re
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ def export(
     folder: Path | str | None = None,
     assets: Mapping[str, str | bytes] | None = None,
     batch_sizes: Sequence[int] = (1, 8),
+    batched: bool = True,
     allow_ops: Sequence[str] = (),
 ) -> Path:
     """Writes the next version of an application's SavedModel.
@@ -51,6 +53,8 @@ def export(
         folder: holds the versions, by default `saved_models/<application>`.
         assets: further files by name, such as `labels.txt`.
         batch_sizes: of the warm-up requests.
+        batched: whether a server may run the rows of several requests together, at most 32, as the version's
+            `batching_params.pbtxt` says; otherwise there is no such file, and each request runs by itself.
         allow_ops: imported packages whose ops the server must have too, e.g. `"tensorflow_text"`.
 
     Returns:
@@ -87,6 +91,9 @@ def export(
         with _writing(folder), _without_cudnn(models):  # it traces each model by itself too
             archive.write_out(str(stage), verbose=False)
             warmup.write_requests(stage, application, signatures, batch_sizes)
+            if batched:
+                template = resources.files("keras_dl.serving") / "templates" / "batching_params.pbtxt"
+                (stage / template.name).write_bytes(template.read_bytes())
             for file, content in (assets or {}).items():
                 _write_asset(stage, file, content)
         graph = read_graph(stage)

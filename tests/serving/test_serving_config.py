@@ -60,14 +60,20 @@ def test_models_config(root):
     assert models["translation"].model_version_policy.latest.num_versions == 2
 
 
-def test_batching_and_monitoring(root):
-    write_config(root, max_batch_size=64)
+def test_batching_and_monitoring(root, exported):
+    write_config(root)
     wrapper = ".google.protobuf.Int64Value"
     numbers = {1: "max_batch_size", 2: "batch_timeout_micros", 3: "max_enqueued_batches", 4: "num_batch_threads"}
-    parameters = message("BatchingParameters", {number: (field, wrapper) for number, field in numbers.items()})()
-    text_format.Parse((root / "batching.config").read_text(), parameters)
-    assert (parameters.max_batch_size.value, parameters.batch_timeout_micros.value) == (64, 0)
+    fields = {number: (field, wrapper) for number, field in numbers.items()}
+    batching = message("BatchingParameters", {**fields, 5: ("thread_pool_name", ".google.protobuf.StringValue")})
+    parameters = text_format.Parse((root / "batching.config").read_text(), batching())
+    assert parameters.thread_pool_name.value == "batch_threads"
+    parameters = text_format.Parse((exported.path / "batching_params.pbtxt").read_text(), batching())
+    assert (parameters.max_batch_size.value, parameters.batch_timeout_micros.value) == (32, 0)
     assert parameters.max_enqueued_batches.value == 1000
+    for file in ("compose.yaml", "kubernetes.yaml"):
+        text = (root / file).read_text()
+        assert "- --enable_batching=true\n" in text and "- --enable_per_model_batching_parameters=true\n" in text
 
     types = descriptor_pb2.FieldDescriptorProto
     prometheus = message("PrometheusConfig", {1: ("enable", types.TYPE_BOOL), 2: ("path", types.TYPE_STRING)})()
