@@ -656,7 +656,8 @@ def predict(options: Predict) -> None:
                 print(f"{name}: " + ", ".join(f"{label} {share:.1%}" for label, share in labels.items()))
                 lines.append(json.dumps({"file": name, "labels": labels}, ensure_ascii=False) + "\n")
     finally:  # what was done before Ctrl-C is kept
-        run.write_text(folder / "predictions.jsonl", "".join(lines))
+        if lines:
+            run.write_text(folder / "predictions.jsonl", "".join(lines))
 
 
 # Export

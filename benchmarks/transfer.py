@@ -1,4 +1,4 @@
-"""Few-shot fine-tuning of the built-in backbone, the four ways of --transfer, at equal training time.
+"""Few-shot fine-tuning of the built-in backbone, the ways of --transfer, at equal training time.
 
     python benchmarks/transfer.py --faces orl_faces/
 
@@ -25,7 +25,13 @@ from keras_dl.data.pipeline import training_stream
 from keras_dl.registry import model_info
 
 MODEL, BATCH = "resnet20_cifar", 32
-WAYS = ("architecture", "head", "last", "all")
+WAYS = {
+    "architecture": ("architecture", False),
+    "head": ("head", False),
+    "last": ("last", False),
+    "all": ("all", False),
+    "all --freeze-batch-norm": ("all", True),
+}
 
 
 def draw(images, per_class: int, seed: int):
@@ -36,6 +42,7 @@ def draw(images, per_class: int, seed: int):
 
 
 def compiled(way: str, size: int, classes: int, steps: int) -> keras.Model:
+    way, frozen = WAYS[way]
     weights = None if way == "architecture" else "builtin"
     model = create_classifier(MODEL, weights, size, classes)
     rate = training.make_schedule(
@@ -44,7 +51,7 @@ def compiled(way: str, size: int, classes: int, steps: int) -> keras.Model:
     optimizer = training.make_optimizer(Train.optimizer, rate, weight_decay=Train.weight_decay)
     model.compile(optimizer, "categorical_crossentropy")
     stages = model_info(MODEL).stages
-    training.prepare_transfer(model, way, stages, steps_per_stage=steps // (4 * len(stages)))
+    training.prepare_transfer(model, way, stages, steps_per_stage=steps // (4 * len(stages)), freeze_batch_norm=frozen)
     return model
 
 
