@@ -407,6 +407,7 @@ def train(options: Train) -> None:
                 if images.class_names:
                     run.write_text(folder / "labels.txt", "\n".join(images.class_names) + "\n")
                 run.save_config(folder, options)
+                print(f"run: {folder}")
         fit_gan(options, learned, held, net, folder, strategy)
     if not chief:
         return

@@ -386,6 +386,7 @@ def train(options: Train) -> None:
                 run.write_text(folder / "labels.txt", "\n".join(images.class_names) + "\n")
                 run.save_fingerprint(folder, images.names, images.label_bytes())
                 run.save_config(folder, options)
+                print(f"run: {folder}")
         fit_classifier(options, parts[0], parts[1], folder, strategy, initial)
     if not chief:
         return

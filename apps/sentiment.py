@@ -282,6 +282,7 @@ def train(options: Train) -> None:
             run.write_text(folder / "labels.txt", "\n".join(reviews.class_names) + "\n")
             run.save_fingerprint(folder, rows_of(reviews))
             run.save_config(folder, options)
+            print(f"run: {folder}")
         if options.folds:
             cross_validate(options, reviews, folder, strategy)
             return
@@ -838,6 +839,7 @@ def search(options: Search) -> None:
     material = prepare(plain, parts)
     folder = run.new_run(f"{APPLICATION}_search", options.run)
     run.save_config(folder, options)
+    print(f"run: {folder}")
 
     def measure(values: dict[str, Any], name: str) -> float:
         tried = dataclasses.replace(plain, **values)

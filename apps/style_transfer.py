@@ -440,6 +440,7 @@ def optimise(options: Optimise) -> None:
     )
     folder = run.new_run(APPLICATION, options.run)
     run.save_config(folder, options)
+    print(f"run: {folder}")
     paint(options, describe, content, styles, settings, start, folder)
 
 
@@ -562,6 +563,7 @@ def train(options: Train) -> None:
             folder = run.new_run(APPLICATION, options.run)
             run.save_fingerprint(folder, seen.names)
             run.save_config(folder, options)
+            print(f"run: {folder}")
         fit_network(options, style.pixels, seen, unseen, folder, strategy)
     if not chief:
         return

@@ -455,6 +455,7 @@ def train(options: Train) -> None:
                 for side, pieces in (("source", source), ("target", target)):
                     pieces.save(folder / f"{side}_vocabulary.json")
                 run.save_config(folder, options)
+                print(f"run: {folder}")
         fit_translator(options, encoded, parts["validation"], source, target, folder, strategy)
     if not chief:
         return

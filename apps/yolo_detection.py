@@ -380,6 +380,7 @@ def train(options: Train) -> None:
                 run.write_text(folder / "labels.txt", "\n".join(box_set.class_names) + "\n")
                 run.save_fingerprint(folder, box_set.names, label_bytes(box_set))
                 run.save_config(folder, options)
+                print(f"run: {folder}")
         fit_detector(options, size, parts["train"], parts["validation"], folder, strategy)
     if not chief:
         return

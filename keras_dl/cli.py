@@ -118,7 +118,7 @@ def parse(application: str, commands: Mapping[str, Command], argv: Sequence[str]
     seed = getattr(options, "seed", 0)
     if not 0 <= seed < 2**32:
         raise UserError(f"--seed is {seed}; give 0 or more, but less than {2**32:,}")
-    if isinstance(options, TrainingOptions) and not options.resume:
+    if name == "train" and not options.resume:
         check_free(options.run)
     if getattr(options, "resume", False):
         if options.run is None:

@@ -6,11 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
 from harness import FAMILIES
 
 
-@pytest.mark.slow
 def test_the_smallest_of_each_family_builds_and_runs_on_jax():
     tests = Path(__file__).parent
     command = [sys.executable, "-m", "pytest", tests / "test_models.py", "-k", "test_runs", "-p", "no:cacheprovider"]
