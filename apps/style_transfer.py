@@ -459,7 +459,7 @@ def paint(
         The picture's file.
 
     Raises:
-        UserError: if the losses are no longer finite; the last good picture is written before.
+        UserError: if the losses are no longer finite or the memory is full; the last good picture is written before.
         Interrupted: after Ctrl-C, once the current picture is written.
     """
     import tensorflow as tf
@@ -499,21 +499,22 @@ def paint(
             run.write_bytes(folder / "steps.gif", encode_animation(list(frames.values())))
             print(f"animation: {folder / 'steps.gif'}", file=output)
 
+    def failed(message: str) -> UserError:
+        """The error, once the last good picture is written."""
+        if watch.picture is not None:
+            message += f"; the picture of step {watch.step} is in {write(watch.picture, target)}"
+        animate(watch.step, watch.picture, sys.stderr)
+        return UserError(message)
+
     keep_every = options.save_every or (max(1, options.steps // 20) if options.gif else None)
     with Signals() as signals:
         watch = PictureWatch(options.steps, signals, keep_every, keep)
         try:
             result, losses = stylize(describe, content.pixels, styles, settings, start, watch)
-        except (NotFinite, MemoryError, tf.errors.ResourceExhaustedError) as error:
-            cause = (
-                str(error) if isinstance(error, NotFinite) else f"--size {options.size} needs more memory than there is"
-            )
-            mend = "--style-weight, --content-weight or --learning-rate" if isinstance(error, NotFinite) else "it"
-            kept = ""
-            if watch.picture is not None:
-                kept = f"; the picture of step {watch.step} is in {write(watch.picture, target)}"
-            animate(watch.step, watch.picture, sys.stderr)
-            raise UserError(f"{cause}: lower {mend}{kept}") from error
+        except NotFinite as error:
+            raise failed(f"{error}: lower --style-weight, --content-weight or --learning-rate") from error
+        except (MemoryError, tf.errors.ResourceExhaustedError) as error:
+            raise failed(f"--size {options.size} needs more memory than there is: lower it") from error
         except Interrupted as interrupt:
             print(f"\n{interrupt}: {write(watch.picture, target)}", file=sys.stderr)
             animate(watch.step, watch.picture, sys.stderr)
