@@ -329,13 +329,15 @@ def rate_schedule(options: Train, steps_per_epoch: int) -> Any:
     """How the learning rate moves, for an optimizer.
 
     Raises:
-        UserError: for a warm-up that is not within the run.
+        UserError: for a warm-up that is not within the run, or of a schedule that has none.
     """
     from keras_dl import training
     from keras_dl.training.schedules import WITH_WARMUP
 
-    usual = min(1.0, options.epochs / 2) if options.schedule in WITH_WARMUP else 0.0
-    warmup = usual if options.warmup_epochs is None else options.warmup_epochs
+    if options.warmup_epochs and options.schedule not in WITH_WARMUP:
+        with_warmup = ", ".join(WITH_WARMUP)
+        raise UserError(f"--warmup-epochs: --schedule {options.schedule} has no warm-up; take {with_warmup}")
+    warmup = min(1.0, options.epochs / 2) if options.warmup_epochs is None else options.warmup_epochs
     return training.make_schedule(
         options.schedule,
         options.learning_rate,

@@ -131,8 +131,7 @@ def make_schedule(
         decay: the constant of the three schedules that name one.
 
     Raises:
-        UserError: for an unknown name, or a warm-up as long as the run, shorter than nothing, or of a schedule that
-            has none.
+        UserError: for an unknown name, or a warm-up as long as the run or shorter than nothing.
     """
     if not warmup_epochs >= 0:
         raise UserError(f"--warmup-epochs is {warmup_epochs:g}; give 0 or more")
@@ -140,8 +139,6 @@ def make_schedule(
     warmup = round(warmup_epochs * steps_per_epoch)
     if name in ("cosine", "one_cycle") and warmup >= total:
         raise UserError(f"--warmup-epochs {warmup_epochs:g} must be less than --epochs {epochs}")
-    if warmup_epochs and name in SCHEDULES and name not in WITH_WARMUP:
-        raise UserError(f"--warmup-epochs: --schedule {name} has none; take {', '.join(WITH_WARMUP)}, or give 0")
     if name == "constant":
         return learning_rate
     if name == "inverse_time":

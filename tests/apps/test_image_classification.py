@@ -125,6 +125,7 @@ def test_mistakes_are_listed(tmp_path):
         (("--augment", "blur"), "blur"),
         (("--weights", "nowhere.keras"), "--weights nowhere.keras: no such file"),
         (("--warmup-epochs", "nan"), "--warmup-epochs is nan"),
+        (("--warmup-epochs", "1", "--schedule", "constant"), "--schedule constant has no warm-up; take cosine"),
     ],
 )
 def test_flags_are_checked_before_the_pictures(trained, tmp_path, monkeypatch, capfd, arguments, message):

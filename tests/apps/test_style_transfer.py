@@ -396,7 +396,7 @@ from keras_dl.training.replicas import shares
 
 def fit(build, stream, *, validation, strategy, **_):
     for batches in (stream(0).take(1), validation):
-        parts = [strategy.experimental_local_results(images) for images, _ in shares(strategy, batches)]
+        parts = [strategy.experimental_local_results(images) for images, *_ in shares(strategy, batches)]
         print([tuple(part.shape) for part in parts[0]])
     raise UserError("as far as this")
 
