@@ -405,7 +405,7 @@ def train(options: Train) -> None:
             if chief:
                 run.save_fingerprint(folder, images.names, label_bytes(images, options))
                 if images.class_names:
-                    run.write_text(folder / "labels.txt", "\n".join(images.class_names) + "\n")
+                    run.write_lines(folder / "labels.txt", images.class_names)
                 run.save_config(folder, options)
                 print(f"run: {folder}")
         fit_gan(options, learned, held, net, folder, strategy)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import dataclasses
-import io
 import json
 import sys
 from collections.abc import Sequence
@@ -385,7 +383,7 @@ def train(options: Train) -> None:
             options, initial = settle(options, images)
             folder = run.new_run(APPLICATION, options.run) if chief else options.run
             if chief:
-                run.write_text(folder / "labels.txt", "\n".join(images.class_names) + "\n")
+                run.write_lines(folder / "labels.txt", images.class_names)
                 run.save_fingerprint(folder, images.names, images.label_bytes())
                 run.save_config(folder, options)
                 print(f"run: {folder}")
@@ -541,14 +539,11 @@ def write_mistakes(images: ImageSet, scores: np.ndarray, path: Path) -> None:
     from keras_dl import evaluation
     from keras_dl.plots.gallery import verdict
 
-    rows = io.StringIO()
-    writer = csv.writer(rows)
-    writer.writerow(("file", "is", "said", "probability"))
+    rows = []
     for i in evaluation.worst_mistakes(images.labels, scores, len(images)):
         is_text, said, probability = verdict(images.labels[i], scores[i], images.class_names)
-        writer.writerow((images.names[i], is_text, said, f"{probability:.4f}"))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    run.write_text(path, rows.getvalue())
+        rows.append((images.names[i], is_text, said, f"{probability:.4f}"))
+    run.write_csv(path, ("file", "is", "said", "probability"), rows)
 
 
 def evaluate_and_draw(model: keras.Model, images: ImageSet, folder: Path, pictures: Path) -> dict[str, float]:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import inspect
-import io
 import json
 import os
 import sys
@@ -279,7 +277,7 @@ def train(options: Train) -> None:
         folder = options.run
         if chief and not options.resume:
             folder = run.new_run(APPLICATION, options.run)
-            run.write_text(folder / "labels.txt", "\n".join(reviews.class_names) + "\n")
+            run.write_lines(folder / "labels.txt", reviews.class_names)
             run.save_fingerprint(folder, rows_of(reviews))
             run.save_config(folder, options)
             print(f"run: {folder}")
@@ -578,13 +576,11 @@ def evaluate_and_draw(
     run.write_json(folder / "metrics.json", run.read_metrics(folder) | {split: metrics})
 
     wrong = evaluation.worst_mistakes(labels, scores, SHOWN)
-    rows = io.StringIO()
-    table = csv.writer(rows)
-    table.writerow(["label", "predicted", "probability", "text"])
-    for i in evaluation.worst_mistakes(labels, scores, len(labels)):
-        table.writerow([names[labels[i]], names[scores[i].argmax()], f"{scores[i].max():.4f}", reviews.texts[i]])
-    pictures.mkdir(parents=True, exist_ok=True)
-    run.write_text(pictures / "mistakes.csv", rows.getvalue())
+    rows = [
+        (names[labels[i]], names[scores[i].argmax()], f"{scores[i].max():.4f}", reviews.texts[i])
+        for i in evaluation.worst_mistakes(labels, scores, len(labels))
+    ]
+    run.write_csv(pictures / "mistakes.csv", ("label", "predicted", "probability", "text"), rows)
     right = np.setdiff1d(np.random.default_rng(0).permutation(len(reviews))[: 2 * SHOWN], wrong)
     draw_words(model, vocabulary, reviews.subset([*wrong[: SHOWN // 2], *right][:SHOWN]), pictures)
     matrix = evaluation.confusion_matrix(labels, scores.argmax(-1), len(names))

@@ -377,7 +377,7 @@ def train(options: Train) -> None:
         else:
             folder = run.new_run(APPLICATION, options.run) if chief else options.run
             if chief:
-                run.write_text(folder / "labels.txt", "\n".join(box_set.class_names) + "\n")
+                run.write_lines(folder / "labels.txt", box_set.class_names)
                 run.save_fingerprint(folder, box_set.names, label_bytes(box_set))
                 run.save_config(folder, options)
                 print(f"run: {folder}")

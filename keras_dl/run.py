@@ -1,14 +1,16 @@
 """The run folder: where one training run keeps its configuration, figures, model and pictures."""
 
 import contextlib
+import csv
 import dataclasses
 import datetime
 import hashlib
+import io
 import json
 import os
 import types
 import typing
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -63,7 +65,7 @@ def find_run(application: str, run: Path | None = None) -> Path:
         if not (run / "model.keras").exists():
             mend = f"train one with `train --run {run}`"
             if (run / "config.json").exists():
-                resumable = '"resume"' in (run / "config.json").read_text(encoding="utf-8")
+                resumable = "resume" in _read_json(run / "config.json")
                 mend = f"go on with `train --run {run} --resume`" if resumable else "name another --run"
             raise UserError(f"{run} holds no finished run (no model.keras); {mend}")
         return run
@@ -97,6 +99,19 @@ def write_bytes(path: Path, content: bytes) -> None:
 def write_text(path: Path, text: str) -> None:
     """Writes a text file as UTF-8, whole or not at all."""
     write_bytes(path, text.encode("utf-8"))
+
+
+def write_lines(path: Path, lines: Sequence[str]) -> None:
+    """Writes what `read_lines` reads."""
+    write_text(path, "".join(f"{line}\n" for line in lines))
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+    """Writes a table as UTF-8, whole or not at all, in a folder that is made if need be."""
+    text = io.StringIO()
+    csv.writer(text).writerows((header, *rows))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_text(path, text.getvalue())
 
 
 def write_json(path: Path, value: Any) -> None:

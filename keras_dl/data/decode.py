@@ -209,8 +209,7 @@ def _decode(encoded: tf.Tensor, target: tf.Tensor, resize: Resize) -> tf.Tensor:
 
 def _decode_jpeg(encoded: tf.Tensor, target: tf.Tensor, resize: Resize) -> tf.Tensor:
     halvings = _halvings(tf.io.extract_jpeg_shape(encoded)[:2], target, resize)
-    decode = functools.partial(tf.io.decode_jpeg, encoded, channels=3)
-    return tf.switch_case(halvings, [functools.partial(decode, ratio=ratio) for ratio in (1, 2, 4, 8)])
+    return _halved(functools.partial(tf.io.decode_jpeg, encoded, channels=3), halvings)
 
 
 def _decode_cropped(encoded: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
@@ -224,8 +223,11 @@ def _decode_cropped(encoded: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
     unseen = tf.maximum(start - 2, 0) * [0, 1]
     decoded = tf.concat([unseen, shape - 2 * unseen], 0)
     decode = functools.partial(tf.raw_ops.DecodeAndCropJpeg, contents=encoded, crop_window=decoded, channels=3)
-    pixels = tf.switch_case(halvings, [functools.partial(decode, ratio=ratio) for ratio in (1, 2, 4, 8)])
-    return _scale(_cut(pixels, start - unseen, window), window, target)
+    return _scale(_cut(_halved(decode, halvings), start - unseen, window), window, target)
+
+
+def _halved(decode: Callable[..., tf.Tensor], halvings: tf.Tensor) -> tf.Tensor:
+    return tf.switch_case(halvings, [functools.partial(decode, ratio=ratio) for ratio in (1, 2, 4, 8)])
 
 
 def _halvings(shape: tf.Tensor, target: tf.Tensor, resize: Resize) -> tf.Tensor:

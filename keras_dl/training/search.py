@@ -1,14 +1,12 @@
 """Hyperparameter search with KerasTuner: at random, or at random and then around the best."""
 
-import csv
-import io
 import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 from keras_dl.errors import UserError
-from keras_dl.run import write_text
+from keras_dl.run import write_csv
 from keras_dl.training.loop import Diverged
 
 Range = tuple[float, float, str]  # least, most, "linear" or "log"
@@ -117,8 +115,4 @@ def _said(values: Mapping[str, Any]) -> str:
 
 
 def _write(path: Path, tried: list[tuple[float, dict[str, Any]]]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(["measured", *tried[0][1]])
-    writer.writerows([result, *values.values()] for result, values in tried)
-    write_text(path, text.getvalue())
+    write_csv(path, ("measured", *tried[0][1]), ((result, *values.values()) for result, values in tried))
