@@ -52,9 +52,9 @@ class Look(cli.Options):
     """The net's pooling; avg gives smoother pictures."""
     content_weight: float = 1.0
     """How much the photo's shapes count."""
-    style_weight: float = 10.0
+    style_weight: float = 100.0
     """How much the painting's texture and colours count."""
-    variation_weight: float = 10.0
+    variation_weight: float = 40.0
     """How much noise is smoothed (total variation)."""
     style_scale: float = 1.0
     """Size of the painting's strokes: of its longer side relative to the result's."""
@@ -115,7 +115,7 @@ class Train(Look, cli.TrainingOptions):
     """Pixels a side of the part of a photo that a step looks at, at most: many small steps learn fastest."""
     batch_size: int | None = None
     """Photos per step, over all replicas. By default one for each of them."""
-    epochs: int = 150
+    epochs: int = 200
     """Times 100 steps."""
     learning_rate: float = 4e-3
     """Muon's highest; it falls along a cosine."""

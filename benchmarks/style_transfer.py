@@ -26,11 +26,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import keras
 import numpy as np
 import tensorflow as tf
 
+from apps.style_transfer import Optimise, load_network, loss_weights
 from keras_dl.data.samples.painting import painting
 from keras_dl.data.samples.photos import photograph
 from keras_dl.generative.style import create_extractor, style_transfer
@@ -52,7 +54,7 @@ CONTENT_WEIGHT, STYLE_WEIGHT, VARIATION_WEIGHT = 2.5e-8, 1e-6, 1e-6
 CONTENT_LAYER = "block5_relu2"
 STYLE_LAYERS = tuple(f"block{block}_relu1" for block in range(1, 6))
 RATE = keras.optimizers.schedules.ExponentialDecay(100.0, decay_steps=100, decay_rate=0.96)
-OURS = {"content": 1.0, "style": 10.0, "variation": 1.0}
+OURS = loss_weights(Optimise())
 
 
 def pictures(size: int) -> tuple[tf.Tensor, tf.Tensor]:
@@ -199,10 +201,6 @@ def compare_optimizers(describe: keras.Model, size: int, limit: float, xla: bool
 
 def compare_network(describe: keras.Model, run: str, size: int, xla: bool) -> None:
     """Prints the seconds of one pass and of 300 steps."""
-    from pathlib import Path
-
-    from apps.style_transfer import load_network
-
     content, style = pictures(size)
     network = tf.function(load_network(Path(run)).network, autograph=False)
     network(content)
