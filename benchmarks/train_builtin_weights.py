@@ -13,6 +13,7 @@ epoch and goes on from it when it is started again.
 
 import argparse
 import io
+import itertools
 import json
 import time
 from collections.abc import Iterator
@@ -142,6 +143,33 @@ class VGG13(Net):
         return self.layers["predictions"](x.mean((2, 3)))
 
 
+class Teacher(Net):
+    """Wide and shallow: seven times the parameters of ResNet-20, in matrix products that suit a processor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        widths = (32, 64, 256, 256)
+        self.add("stem_conv", "stem_bn", 3, widths[0])
+        for i, (inputs, outputs) in enumerate(itertools.pairwise(widths)):
+            self.add(f"block{i}_1_conv", f"block{i}_1_bn", inputs, outputs)
+            self.add(f"block{i}_2_conv", f"block{i}_2_bn", outputs, outputs)
+        self.layers["predictions"] = nn.Linear(widths[-1], 10)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        x = F.relu(self.conv(x, "stem_conv", "stem_bn"))
+        for i in range(3):
+            conv, norm = self.layers[f"block{i}_1_conv"], self.layers[f"block{i}_1_bn"]
+            x = F.relu(norm(F.max_pool2d(conv(x), 2)))
+            x = x + F.relu(self.conv(x, f"block{i}_2_conv", f"block{i}_2_bn"))
+        return self.layers["predictions"](x.amax((2, 3)))
+
+
+def distillation_loss(outputs: torch.Tensor, taught: torch.Tensor, temperature: float = 4.0) -> torch.Tensor:
+    """Hinton et al. 2015: cross-entropy with the teacher's softened probabilities, less their entropy."""
+    student, teacher = (torch.log_softmax(values.float() / temperature, -1) for values in (outputs, taught))
+    return F.kl_div(student, teacher, reduction="batchmean", log_target=True) * temperature**2
+
+
 def numbers(tensor: torch.Tensor) -> np.ndarray:
     return tensor.detach().float().cpu().numpy()
 
@@ -165,13 +193,22 @@ def keras_weights(layers: nn.ModuleDict, fold: bool) -> dict[str, list[np.ndarra
     return result
 
 
-NETS = {"resnet20_cifar": (ResNet20, False), "vgg13_cifar": (VGG13, True)}
+NETS = {"resnet20_cifar": (ResNet20, False), "vgg13_cifar": (VGG13, True), "teacher": (Teacher, False)}
 
 
-def epoch_batches(images: np.ndarray, labels: np.ndarray, seed: int, epoch: int, cutout: int) -> Iterator[tuple]:
+def read_net(name: str, checkpoint: str | Path, device: str) -> nn.Module:
+    net = NETS[name][0]().to(device, memory_format=torch.channels_last)
+    net.load_state_dict(torch.load(checkpoint, device)["net"])
+    return net.eval()
+
+
+def epoch_batches(
+    images: np.ndarray, labels: np.ndarray, seed: int, epoch: int, cutout: int, mixup: bool
+) -> Iterator[tuple]:
     """Shuffled batches, cropped from four reflected pixels around; mirrored in every second epoch.
 
-    A square of `cutout` pixels a side, somewhere in each picture, is set to the mean (DeVries and Taylor 2017).
+    A square of `cutout` pixels a side, somewhere in each picture, is set to the mean (DeVries and Taylor 2017). With
+    `mixup` each picture is the mean of two, by a random weight, which the labels don't follow: teachers label it.
     """
     rng = np.random.default_rng((seed, epoch))
     windows = np.lib.stride_tricks.sliding_window_view(images, (32, 32), axis=(1, 2))
@@ -186,6 +223,9 @@ def epoch_batches(images: np.ndarray, labels: np.ndarray, seed: int, epoch: int,
             tops, lefts = (torch.from_numpy(rng.integers(0, 33 - cutout, (BATCH, 1))) for _ in range(2))
             row, column = ((torch.arange(32) >= first) & (torch.arange(32) < first + cutout) for first in (tops, lefts))
             batch = batch.masked_fill((row[:, :, None] & column[:, None])[:, None], 0.0)
+        if mixup:
+            share = torch.from_numpy(rng.random((BATCH, 1, 1, 1), "float32"))
+            batch = share * batch + (1 - share) * batch.flip(0)
         yield batch, torch.from_numpy(labels[rows])
 
 
@@ -215,10 +255,14 @@ def main() -> None:
     parser.add_argument("--weight-decay", type=float, default=4e-4)
     parser.add_argument("--cutout", type=int, default=0, metavar="PIXELS", help="side of the square that is hidden")
     parser.add_argument("--start", type=Path, help="checkpoint.pt of another run, whose weights to start from")
+    parser.add_argument("--teachers", nargs="+", default=[], metavar="MODEL=CHECKPOINT", help="nets to learn from")
+    parser.add_argument("--mixup", action="store_true", help="show the teachers and the net means of two pictures")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    if options.mixup and not options.teachers:
+        parser.error("--mixup needs --teachers, who label the mixed pictures")
 
     torch.manual_seed(options.seed)
     torch.set_num_threads(options.threads)
@@ -231,6 +275,7 @@ def main() -> None:
 
     build, fold = NETS[options.model]
     net = build().to(options.device, memory_format=torch.channels_last)
+    teachers = [read_net(*entry.split("=", 1), options.device) for entry in options.teachers]
     vectors = [value for value in net.parameters() if value.ndim == 1]
     kernels = [value for value in net.parameters() if value.ndim > 1]
     groups = [{"params": kernels, "weight_decay": options.weight_decay}, {"params": vectors}]
@@ -253,9 +298,15 @@ def main() -> None:
     for epoch in range(len(history), options.epochs):
         net.train()
         start, losses = time.monotonic(), []
-        for batch, targets in epoch_batches(padded, labels, options.seed, epoch, options.cutout):
+        for batch, targets in epoch_batches(padded, labels, options.seed, epoch, options.cutout, options.mixup):
+            batch, targets = batch.to(options.device), targets.to(options.device)
             with torch.autocast(options.device, torch.bfloat16):
-                loss = F.cross_entropy(net(batch.to(options.device)), targets.to(options.device))
+                if teachers:
+                    with torch.no_grad():
+                        taught = sum(teacher(batch) for teacher in teachers) / len(teachers)
+                    loss = distillation_loss(net(batch), taught)
+                else:
+                    loss = F.cross_entropy(net(batch), targets)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -269,6 +320,8 @@ def main() -> None:
         (folder / "next.pt").rename(folder / "checkpoint.pt")
         print(json.dumps(history[-1] | {"seconds": round(time.monotonic() - start)}), flush=True)
 
+    if options.model == "teacher":
+        return
     model = keras_dl.create_model(options.model, classifier_activation=None)
     for name, arrays in keras_weights(net.layers, fold).items():
         model.get_layer(name).set_weights(arrays)
