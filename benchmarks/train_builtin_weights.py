@@ -196,10 +196,12 @@ def keras_weights(layers: nn.ModuleDict, fold: bool) -> dict[str, list[np.ndarra
 NETS = {"resnet20_cifar": (ResNet20, False), "vgg13_cifar": (VGG13, True), "teacher": (Teacher, False)}
 
 
-def read_net(name: str, checkpoint: str | Path, device: str) -> nn.Module:
+def build_net(name: str, checkpoint: str | Path | None, device: str) -> nn.Module:
+    """The net with new weights, or with those of a checkpoint."""
     net = NETS[name][0]().to(device, memory_format=torch.channels_last)
-    net.load_state_dict(torch.load(checkpoint, device)["net"])
-    return net.eval()
+    if checkpoint:
+        net.load_state_dict(torch.load(checkpoint, device)["net"])
+    return net
 
 
 def epoch_batches(
@@ -273,9 +275,8 @@ def main() -> None:
     folder = options.run or Path("runs/builtin") / options.model
     folder.mkdir(parents=True, exist_ok=True)
 
-    build, fold = NETS[options.model]
-    net = build().to(options.device, memory_format=torch.channels_last)
-    teachers = [read_net(*entry.split("=", 1), options.device) for entry in options.teachers]
+    net = build_net(options.model, options.start, options.device)
+    teachers = [build_net(*entry.split("=", 1), options.device).eval() for entry in options.teachers]
     vectors = [value for value in net.parameters() if value.ndim == 1]
     kernels = [value for value in net.parameters() if value.ndim > 1]
     groups = [{"params": kernels, "weight_decay": options.weight_decay}, {"params": vectors}]
@@ -285,8 +286,6 @@ def main() -> None:
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda step: min((step + 1) / rise, (end - step) / (end - rise))
     )
-    if options.start:
-        net.load_state_dict(torch.load(options.start, options.device)["net"])
     state, history = {"net": net, "optimizer": optimizer, "schedule": schedule}, []
     if (folder / "checkpoint.pt").exists():
         saved = torch.load(folder / "checkpoint.pt", options.device)
@@ -323,7 +322,7 @@ def main() -> None:
     if options.model == "teacher":
         return
     model = keras_dl.create_model(options.model, classifier_activation=None)
-    for name, arrays in keras_weights(net.layers, fold).items():
+    for name, arrays in keras_weights(net.layers, NETS[options.model][1]).items():
         model.get_layer(name).set_weights(arrays)
     expected = logits(net, held_out)
     error = np.abs(model.predict(held_out.astype("float32"), batch_size=500, verbose=0) - expected).max()
