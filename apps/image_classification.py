@@ -363,7 +363,8 @@ def train(options: Train) -> None:
     from keras_dl import training
     from keras_dl.training.replicas import is_chief, worker_count
 
-    strategy = training.make_strategy(options.strategy)
+    ended = options.resume and training.has_ended(options.run, options.epochs)
+    strategy = training.make_strategy(options.strategy, ended)
     chief = is_chief(strategy)
     if worker_count(strategy) > 1 and options.run is None:
         raise UserError("several workers share one run folder; name it with --run")

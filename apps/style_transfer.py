@@ -546,7 +546,8 @@ def train(options: Train) -> None:
     from keras_dl import training
     from keras_dl.training.replicas import is_chief, worker_count
 
-    strategy = training.make_strategy(options.strategy)
+    ended = options.resume and training.has_ended(options.run, options.epochs)
+    strategy = training.make_strategy(options.strategy, ended)
     chief = is_chief(strategy)
     if worker_count(strategy) > 1 and (options.run is None or options.weights == "auto"):
         raise UserError("several workers must start alike: name the run folder with --run, and the net's --weights")

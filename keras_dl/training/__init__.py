@@ -9,6 +9,7 @@ if keras.backend.backend() != "tensorflow":
         f"training needs Keras' TensorFlow backend, not {keras.backend.backend()}: set KERAS_BACKEND=tensorflow"
     )
 
+from keras_dl.training.checkpoint import has_ended
 from keras_dl.training.fit import fit, load_model, save_model
 from keras_dl.training.loop import Diverged
 from keras_dl.training.optimizers import OPTIMIZERS, make_optimizer, scale_updates
@@ -34,6 +35,7 @@ __all__ = [
     "Interrupted",
     "bfloat16_inside",
     "fit",
+    "has_ended",
     "has_fast_bfloat16",
     "load_model",
     "make_optimizer",

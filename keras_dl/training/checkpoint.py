@@ -83,6 +83,21 @@ def assign(variable: keras.Variable, value: np.ndarray, chief: bool) -> None:
         part.assign(value if chief and i == 0 else np.zeros_like(value))
 
 
+def has_ended(run: Path, epochs: int) -> bool:
+    """Whether a run has been trained for so many epochs, or stopped early, and its model is written.
+
+    Args:
+        run: the run folder.
+        epochs: as of `fit`.
+    """
+    newest = _newest(run / "checkpoints")
+    if newest is None or not (run / "model.keras").exists():
+        return False
+    with np.load(newest, allow_pickle=False) as file:
+        state = json.loads(file["state"].tobytes())
+    return state["stopped"] or len(state["history"]) >= epochs
+
+
 class Checkpoints:
     """The checkpoints of a run, `step-00001234.npz`: the newest two, and after its end the last.
 
@@ -100,7 +115,7 @@ class Checkpoints:
 
     def files(self) -> list[Path]:
         """Oldest first."""
-        return sorted(self.folder.glob("step-*.npz"))
+        return _files(self.folder)
 
     def save(
         self,
@@ -138,7 +153,7 @@ class Checkpoints:
     def read(self, resume: bool) -> dict[str, Any] | None:
         """The state of the newest whole checkpoint, or None; the chief's `resume` counts for all workers."""
         chief = is_chief(self.strategy)
-        path = next((p for p in reversed(self.files()) if _is_whole(p)), None) if chief and resume else None
+        path = _newest(self.folder) if chief and resume else None
         if worker_count(self.strategy) == 1:
             source = path
         else:
@@ -179,6 +194,14 @@ class Checkpoints:
             for key, value in values.items():
                 setattr(callback, key, _unpack(value, self.arrays))
         self.arrays = []
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("step-*.npz"))
+
+
+def _newest(folder: Path) -> Path | None:
+    return next((path for path in reversed(_files(folder)) if _is_whole(path)), None)
 
 
 def _is_whole(path: Path) -> bool:

@@ -19,7 +19,7 @@ from keras_dl.errors import UserError
 STRATEGIES = ("auto", "single", "mirrored", "multiworker")
 
 
-def make_strategy(name: str = "auto") -> tf.distribute.Strategy:
+def make_strategy(name: str = "auto", ended: bool = False) -> tf.distribute.Strategy:
     """The strategy of that name.
 
     Call it before any other TensorFlow op runs: several workers must be connected before TensorFlow starts its
@@ -29,11 +29,14 @@ def make_strategy(name: str = "auto") -> tf.distribute.Strategy:
         name: `"single"` (one device), `"mirrored"` (all GPUs of this machine, or its logical CPUs where there are
             several), `"multiworker"` (every process that `cluster_config` finds), or `"auto"`: several workers if
             the environment names them, otherwise mirrored if there is more than one GPU, otherwise single.
+        ended: whether the run that is resumed has been trained to its end (`has_ended`). Of several workers the first
+            then evaluates and exports by itself, since the others may have gone, and those have nothing to do.
 
     Returns:
         A `tf.distribute.Strategy`. For several workers this waits until all of them have come up.
 
     Raises:
+        SystemExit: with status 0, in the workers that have nothing to do.
         UserError: for an unknown name, an environment that names no cluster or a broken one, or too few devices.
         RuntimeError: if TensorFlow has already started and several workers are asked for.
     """
@@ -46,6 +49,11 @@ def make_strategy(name: str = "auto") -> tf.distribute.Strategy:
             "indexed Kubernetes job"
         )
     if config and (name == "multiworker" or _tasks(config) > 1):
+        if ended:
+            if not _is_first(config):
+                print("the run has ended: nothing is left to do for this worker", flush=True)
+                raise SystemExit(0)
+            return tf.distribute.get_strategy()
         os.environ["TF_CONFIG"] = json.dumps(config)
         return _multiworker(os.environ["TF_CONFIG"])
     gpus = tf.config.list_physical_devices("GPU")
@@ -152,6 +160,11 @@ def _worker_config(hosts: list[str], index: int) -> dict:
 
 def _tasks(config: dict) -> int:
     return sum(len(hosts) for hosts in config["cluster"].values())
+
+
+def _is_first(config: dict) -> bool:
+    task = config["task"]
+    return task["type"] == ("chief" if "chief" in config["cluster"] else "worker") and int(task["index"]) == 0
 
 
 def _checked(text: str) -> dict:

@@ -27,6 +27,7 @@ from keras_dl.training import (
     Interrupted,
     bfloat16_inside,
     fit,
+    has_ended,
     has_fast_bfloat16,
     make_optimizer,
     set_mixed_precision,
@@ -57,6 +58,14 @@ def test_what_a_run_leaves(tmp_path):
         events = [tf.compat.v1.Event.FromString(r.numpy()) for r in tf.data.TFRecordDataset(str(path))]
         values = {e.step: v.simple_value for e in events for v in e.summary.value if v.tag == tag}
         assert values == pytest.approx({1: columns[column][0], 2: columns[column][1]})
+
+
+def test_a_run_has_ended_with_its_last_epoch_and_its_model(tmp_path):
+    assert not has_ended(tmp_path, 1)
+    fit(classifier(momentum), stream, run=tmp_path, **SHORT)
+    assert has_ended(tmp_path, 2) and not has_ended(tmp_path, 3)
+    (tmp_path / "model.keras").unlink()
+    assert not has_ended(tmp_path, 2)
 
 
 def test_the_loop_is_keras_fit_on_one_device(tmp_path):

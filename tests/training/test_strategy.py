@@ -79,6 +79,17 @@ def test_waiting_for_the_others_is_said_and_can_be_stopped(tmp_path):
         assert worker.wait(timeout=20) == -signal.SIGINT
 
 
+def test_of_a_run_that_has_ended_the_first_worker_does_the_rest_alone(monkeypatch, capsys):
+    hosts = ["127.0.0.1:1", "127.0.0.1:2"]
+    monkeypatch.setenv("TF_CONFIG", json.dumps(config(hosts, 0)))
+    assert not isinstance(make_strategy("multiworker", ended=True), tf.distribute.MultiWorkerMirroredStrategy)
+    monkeypatch.setenv("TF_CONFIG", json.dumps(config(hosts, 1)))
+    with pytest.raises(SystemExit) as end:
+        make_strategy("multiworker", ended=True)
+    assert end.value.code == 0
+    assert "nothing is left to do for this worker" in capsys.readouterr().out
+
+
 def test_strategies_of_one_machine(monkeypatch):
     for name in ("TF_CONFIG", "WORKER_HOSTS", "SLURM_STEP_NUM_TASKS"):
         monkeypatch.delenv(name, raising=False)
