@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import io
-import math
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -362,24 +361,12 @@ def class_ids(class_names: tuple[str, ...], label: str | None, count: int) -> np
 # Train
 
 
-def check_shares(options: Train) -> None:
-    """Refuses what is out of its range.
-
-    Raises:
-        UserError: naming the flag.
-    """
-    for field, limit in (("average", 1.0), ("label_smoothing", 1.0), ("instance_noise", math.inf)):
-        value = getattr(options, field)
-        if not 0 <= value < limit:
-            below = "" if limit == math.inf else f", but less than {limit:g}"
-            raise UserError(f"--{field.replace('_', '-')} is {value:g}; give 0 or more{below}")
-
-
 def train(options: Train) -> None:
     """Trains a generator on your pictures, compares it with pictures held back, and exports it."""
     cli.check_positive(options, "steps", "every", "batch_size", "size", "width", "latent_dim", "critic_steps")
     cli.check_positive(options, "learning_rate", "discriminator_rate", "clip_norm")
-    check_shares(options)
+    cli.check_not_negative(options, "average", "label_smoothing", below=1)
+    cli.check_not_negative(options, "instance_noise")
     from keras_dl import training
     from keras_dl.data.faces import hold_back
     from keras_dl.generative.feature_net import FeatureNet

@@ -291,10 +291,8 @@ def check_options(options: Train) -> None:
         UserError: naming the flag.
     """
     cli.check_positive(options, "epochs", "batch_size", "image_size", "learning_rate", "early_stopping", "clip_norm")
-    if not 0 <= options.label_smoothing < 1:
-        raise UserError(f"--label-smoothing is {options.label_smoothing}; give 0 or more, but less than 1")
-    if not options.weight_decay >= 0:
-        raise UserError(f"--weight-decay is {options.weight_decay}; give 0 or more")
+    cli.check_not_negative(options, "label_smoothing", below=1)
+    cli.check_not_negative(options, "weight_decay")
     if options.augment != "auto":
         from keras_dl.data.augment import Augmentation
 

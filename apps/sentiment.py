@@ -240,10 +240,7 @@ def check_options(options: Train) -> None:
         options, "epochs", "batch_size", "learning_rate", "early_stopping", "clip_norm", "vocabulary_size", "min_count"
     )
     cli.check_positive(options, "max_tokens", "ngram_width", "embedding_dim", "units", "num_layers", "folds")
-    for field in ("dropout", "word_dropout", "confidence"):
-        value = getattr(options, field)
-        if value is not None and not 0 <= value < 1:
-            raise UserError(f"--{field.replace('_', '-')} is {value}; give 0 or more, and less than 1")
+    cli.check_not_negative(options, "dropout", "word_dropout", "confidence", below=1)
     if options.folds == 1:
         raise UserError("--folds is 1; give 2 or more")
 

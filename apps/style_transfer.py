@@ -371,9 +371,7 @@ def create_describer(options: Look, regions: bool = False) -> keras.Model:
 def check_look(options: Look) -> None:
     """Refuses weights and sizes that mean nothing."""
     cli.check_positive(options, "style_scale")
-    for flag in ("content_weight", "style_weight", "variation_weight"):
-        if not getattr(options, flag) >= 0:
-            raise UserError(f"--{flag.replace('_', '-')} is {getattr(options, flag)}; give 0 or more")
+    cli.check_not_negative(options, "content_weight", "style_weight", "variation_weight")
     if options.content_weight == options.style_weight == 0:
         raise UserError("--content-weight and --style-weight are both 0, so there is nothing to paint; raise one")
 

@@ -392,11 +392,9 @@ def check_options(options: Train) -> None:
         options, "blocks", "width", "heads", "vocabulary", "batch_tokens", "epochs", "learning_rate", "early_stopping"
     )
     cli.check_positive(options, "clip_norm", "max_length")
-    if options.dropout is not None and not 0 <= options.dropout < 1:
-        raise UserError(f"--dropout is {options.dropout}; give 0 or more, and less than 1")
+    cli.check_not_negative(options, "dropout", below=1)
     cli.check_fractions(options, "label_smoothing", "scheduled_sampling")
-    if not options.warmup_epochs >= 0:
-        raise UserError(f"--warmup-epochs is {options.warmup_epochs}; give 0 or more")
+    cli.check_not_negative(options, "warmup_epochs")
     if options.validation is not None and len(options.validation) not in (1, 2):
         raise UserError("--validation takes a source and a target file, or one TSV or tfds:NAME@SPLIT")
     search_of(options, options)

@@ -355,8 +355,7 @@ def load_pretrained(model: keras.Model, weights: str) -> str:
 def train(options: Train) -> None:
     """Trains a detector on your pictures, evaluates it, draws what it finds and exports it."""
     cli.check_positive(options, "epochs", "batch_size", "image_size", "max_detections", "learning_rate", "clip_norm")
-    if not options.warmup_epochs >= 0:
-        raise UserError(f"--warmup-epochs is {options.warmup_epochs:g}; give 0 or more")
+    cli.check_not_negative(options, "warmup_epochs")
     from keras_dl import training
     from keras_dl.training.replicas import check_batch_size, is_chief, worker_count
 

@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import logging
+import math
 import os
 import shlex
 import sys
@@ -57,6 +58,19 @@ def check_positive(options: Any, *fields: str) -> None:
         value = getattr(options, field)
         if value is not None and not value > 0:
             raise UserError(f"--{field.replace('_', '-')} is {value}; give more than 0")
+
+
+def check_not_negative(options: Any, *fields: str, below: float = math.inf) -> None:
+    """Refuses options below 0, and from `below` on; None passes.
+
+    Raises:
+        UserError: naming the flag.
+    """
+    limit = "" if below == math.inf else f", but less than {below:g}"
+    for field in fields:
+        value = getattr(options, field)
+        if value is not None and not 0 <= value < below:
+            raise UserError(f"--{field.replace('_', '-')} is {value:g}; give 0 or more{limit}")
 
 
 def check_fractions(options: Any, *fields: str) -> None:

@@ -172,7 +172,7 @@ def test_masks_and_the_photos_own_colours(home):
             "at --size 1024, which begin with 128 pixels, only 6 on its shorter side, and 9 are needed: raise",
         ),
         ({}, ("--content-weight", "0", "--style-weight", "0"), "are both 0"),
-        ({}, ("--style-weight", "-1"), "--style-weight is -1.0; give 0 or more"),
+        ({}, ("--style-weight", "-1"), "--style-weight is -1; give 0 or more"),
         ({}, ("--steps", "0"), "--steps is 0"),
         ({}, ("--style", "builtin", "builtin:ember", "--style-blend", "1"), "--style-blend has 1 values for 2"),
         (
