@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from keras_dl.generative.style import create_extractor, style_transfer, weighted_losses
-from keras_dl.generative.style_transform import StyleTraining, restyle, style_transform
+from keras_dl.generative.style_transform import SaturationPenalty, StyleTraining, restyle, style_transform
 
 ROOT = Path(__file__).parents[2]
 RNG = np.random.default_rng(0)
@@ -63,12 +63,29 @@ def test_the_loss_is_the_mean_of_the_weighted_losses():
     model = trainer("sgd")
     images = smooth(3, 32, 1)
     styled = model(images)
+    own = float(sum(model.losses))
     targets = {"content": model.describe(images)["content"], "style": model.targets}
     by_hand = weighted_losses(model.describe(styled), targets, styled, WEIGHTS)
     logs = model.test_on_batch(images, return_dict=True)
-    assert logs["loss"] == pytest.approx(np.mean(by_hand["total"]), rel=1e-4)
+    assert logs["loss"] == pytest.approx(np.mean(by_hand["total"]) + own, rel=1e-4)
     for name in WEIGHTS:
         assert logs[name] == pytest.approx(np.mean(by_hand[name]), rel=1e-4)
+
+
+def test_what_tanh_saturates_adds_to_the_loss():
+    penalty = keras.regularizers.deserialize(keras.regularizers.serialize(SaturationPenalty(0.5, 2.0)))
+    assert float(penalty(np.float32([[0, 2], [-4, 5]]))) == pytest.approx(0.5 * (2**2 + 3**2) / 2)
+
+    model = trainer("sgd")
+    end = model.network.get_layer("end_conv")
+    end.kernel.assign(10 * end.kernel)
+    images = smooth(2, 32, 1)
+    before_tanh = keras.Model(model.network.inputs, end.output)(images)
+    excess = np.maximum(np.abs(before_tanh) - 2, 0)
+    assert excess.max() > 1
+    logs = model.test_on_batch(images, return_dict=True)
+    weighted = logs["content"] + logs["style"] + logs["variation"]
+    assert logs["loss"] - weighted == pytest.approx(0.1 * np.mean(excess**2), rel=1e-2)
 
 
 def test_pictures_of_any_size_are_trained_on():
