@@ -232,7 +232,7 @@ def _decode_cropped(encoded: tf.Tensor, target: tf.Tensor) -> tf.Tensor:
         pixels = cropped(tf.bitwise.right_shift(stored, halvings), halvings)
         return _scale(pixels, tf.shape(pixels)[:2], target)
 
-    # By itself again: what chooses between the ways to shrink takes a fifth of a small picture's time.
+    # By itself again: what chooses between the ways to shrink takes a twelfth of a small picture's time.
     return tf.cond(tf.reduce_any(stored < 2 * target), lambda: _bilinear(cropped(stored), target), large)
 
 
