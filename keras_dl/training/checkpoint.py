@@ -90,8 +90,9 @@ def has_ended(run: Path, epochs: int) -> bool:
         run: the run folder.
         epochs: as of `fit`.
     """
-    newest = _newest(run / "checkpoints")
-    if newest is None or not (run / "model.keras").exists():
+    # A run in the middle has no model yet, and its checkpoint, which may be large, is not read here too.
+    newest = _newest(run / "checkpoints") if (run / "model.keras").exists() else None
+    if newest is None:
         return False
     with np.load(newest, allow_pickle=False) as file:
         state = json.loads(file["state"].tobytes())

@@ -1,7 +1,7 @@
 """What makes a step on several replicas equal to one on a single device."""
 
 import functools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -35,8 +35,12 @@ def is_chief(strategy: tf.distribute.Strategy) -> bool:
     if worker_count(strategy) == 1:
         return True
     resolver = strategy.cluster_resolver
-    first = "chief" if "chief" in resolver.cluster_spec().jobs else "worker"
-    return (resolver.task_type, resolver.task_id) == (first, 0)
+    return leads(resolver.task_type, resolver.task_id, resolver.cluster_spec().jobs)
+
+
+def leads(kind: str, index: int, kinds: Iterable[str]) -> bool:
+    """Whether a task of a cluster that has tasks of these kinds is its chief, or its first worker if there is none."""
+    return (kind, index) == ("chief" if "chief" in kinds else "worker", 0)
 
 
 def shares(strategy: tf.distribute.Strategy, batches: tf.data.Dataset) -> Any:

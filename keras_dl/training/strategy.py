@@ -15,6 +15,7 @@ import keras
 import tensorflow as tf
 
 from keras_dl.errors import UserError
+from keras_dl.training.replicas import leads
 
 STRATEGIES = ("auto", "single", "mirrored", "multiworker")
 
@@ -50,7 +51,8 @@ def make_strategy(name: str = "auto", ended: bool = False) -> tf.distribute.Stra
         )
     if config and (name == "multiworker" or _tasks(config) > 1):
         if ended:
-            if not _is_first(config):
+            task = config["task"]
+            if not leads(task["type"], int(task["index"]), config["cluster"]):
                 print("the run has ended: nothing is left to do for this worker", flush=True)
                 raise SystemExit(0)
             return tf.distribute.get_strategy()
@@ -160,11 +162,6 @@ def _worker_config(hosts: list[str], index: int) -> dict:
 
 def _tasks(config: dict) -> int:
     return sum(len(hosts) for hosts in config["cluster"].values())
-
-
-def _is_first(config: dict) -> bool:
-    task = config["task"]
-    return task["type"] == ("chief" if "chief" in config["cluster"] else "worker") and int(task["index"]) == 0
 
 
 def _checked(text: str) -> dict:

@@ -511,7 +511,7 @@ def test_every_text_classifier_fits_the_application(name):
         (TWO_CLASSES, ("--model", "grue"), "did you mean 'gru'"),
         (TWO_CLASSES, ("--model", "embedding_average", "--units", "4"), "takes no argument 'units'"),
         (TWO_CLASSES, ("--folds", "1"), "--folds is 1"),
-        (TWO_CLASSES, ("--dropout", "1"), "--dropout is 1"),
+        (TWO_CLASSES, ("--dropout", "1"), "--dropout is 1; give 0 or more, but less than 1"),
         (TWO_CLASSES, ("--vectors", "none.txt"), "--vectors none.txt can't be read"),
         (TWO_CLASSES, ("--unlabelled", "none.txt"), "none.txt can't be read"),
         (None, (), "data.csv: no such file or folder"),
