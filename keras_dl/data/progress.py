@@ -1,6 +1,8 @@
 """One line on stderr that counts, for work that takes more than two seconds."""
 
+import contextlib
 import sys
+import threading
 import time
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from typing import TypeVar
@@ -54,3 +56,26 @@ def counted_blocks(what: str, blocks: Iterable[Block], total: int) -> Iterator[B
         for block in blocks:
             yield block
             progress.advance(len(block))
+
+
+@contextlib.contextmanager
+def timed(what: str) -> Iterator[None]:
+    """Shows after two seconds, and then every second, how long its block has taken: for work in one piece."""
+    start, ended = time.monotonic(), threading.Event()
+
+    def show() -> None:
+        if ended.wait(PATIENCE):
+            return
+        while True:
+            print(f"\r{what}: {time.monotonic() - start:.0f} s", end="", file=sys.stderr, flush=True)
+            if ended.wait(1.0):
+                break
+        print(file=sys.stderr)
+
+    clock = threading.Thread(target=show, daemon=True)
+    clock.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        clock.join()

@@ -9,6 +9,7 @@ from typing import Any, Generic, ParamSpec
 
 from matplotlib.figure import Figure
 
+from keras_dl.data.progress import timed
 from keras_dl.errors import UserError
 from keras_dl.plots.style import house_style
 
@@ -38,7 +39,7 @@ class Picture(Generic[P]):
         Raises:
             UserError: if the file can't be written.
         """
-        with house_style():
+        with timed(f"drawing {Path(path).name}"), house_style():
             return write_figure(self._function(*args, **kwargs), Path(path))
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from keras_dl.data.progress import timed
 from keras_dl.errors import UserError
 from keras_dl.serving import card as cards
 from keras_dl.serving import warmup
@@ -26,6 +27,7 @@ ROOT = Path("saved_models")
 DEFAULT = "serving_default"
 
 
+@timed("exporting")
 def export(
     application: str,
     signatures: Mapping[str, Signature],
