@@ -30,6 +30,7 @@ import keras_dl
 from keras_dl.vision.common import CIFAR_MEAN, CIFAR_STD
 
 BATCH, VALIDATION = 128, 5000
+SPREAD = 6.0  # standard deviation of the teachers' logits; learned with smoothed labels, they are four times smaller
 
 
 def fields(message: bytes) -> Iterator[tuple[int, bytes | int]]:
@@ -170,6 +171,13 @@ def distillation_loss(outputs: torch.Tensor, taught: torch.Tensor, temperature: 
     return F.kl_div(student, teacher, reduction="batchmean", log_target=True) * temperature**2
 
 
+def labelled_by(teachers: list[tuple[nn.Module, float]], batch: torch.Tensor) -> torch.Tensor:
+    """The mean of the teachers' logits for the pictures and their mirror images, each teacher's times its scale."""
+    with torch.no_grad():
+        views = batch, batch.flip(3)
+        return sum(scale * teacher(view) for teacher, scale in teachers for view in views) / (2 * len(teachers))
+
+
 def numbers(tensor: torch.Tensor) -> np.ndarray:
     return tensor.detach().float().cpu().numpy()
 
@@ -204,13 +212,18 @@ def build_net(name: str, checkpoint: str | Path | None, device: str) -> nn.Modul
     return net
 
 
+def save(value: object, path: Path) -> None:
+    torch.save(value, path.with_name("next.pt"))
+    path.with_name("next.pt").rename(path)
+
+
 def epoch_batches(
-    images: np.ndarray, labels: np.ndarray, seed: int, epoch: int, cutout: int, mixup: bool
+    images: np.ndarray, labels: np.ndarray, seed: int, epoch: int, cutout: int, mixup: float
 ) -> Iterator[tuple]:
     """Shuffled batches, cropped from four reflected pixels around; mirrored in every second epoch.
 
-    A square of `cutout` pixels a side, somewhere in each picture, is set to the mean (DeVries and Taylor 2017). With
-    `mixup` each picture is the mean of two, by a random weight, which the labels don't follow: teachers label it.
+    A square of `cutout` pixels a side, somewhere in each picture, is set to the mean (DeVries and Taylor 2017). A
+    share of `mixup` of them are means of two, by a random weight, which the labels don't follow: teachers label them.
     """
     rng = np.random.default_rng((seed, epoch))
     windows = np.lib.stride_tricks.sliding_window_view(images, (32, 32), axis=(1, 2))
@@ -226,7 +239,8 @@ def epoch_batches(
             row, column = ((torch.arange(32) >= first) & (torch.arange(32) < first + cutout) for first in (tops, lefts))
             batch = batch.masked_fill((row[:, :, None] & column[:, None])[:, None], 0.0)
         if mixup:
-            share = torch.from_numpy(rng.random((BATCH, 1, 1, 1), "float32"))
+            weight, chance = (torch.from_numpy(rng.random((BATCH, 1, 1, 1), "float32")) for _ in range(2))
+            share = torch.where(chance < mixup, weight, 1.0)
             batch = share * batch + (1 - share) * batch.flip(0)
         yield batch, torch.from_numpy(labels[rows])
 
@@ -256,15 +270,19 @@ def main() -> None:
     parser.add_argument("--learning-rate", type=float, default=0.2)
     parser.add_argument("--weight-decay", type=float, default=4e-4)
     parser.add_argument("--cutout", type=int, default=0, metavar="PIXELS", help="side of the square that is hidden")
+    parser.add_argument("--label-smoothing", type=float, default=0.0, help="share spread over all classes")
     parser.add_argument("--start", type=Path, help="checkpoint.pt of another run, whose weights to start from")
     parser.add_argument("--teachers", nargs="+", default=[], metavar="MODEL=CHECKPOINT", help="nets to learn from")
-    parser.add_argument("--mixup", action="store_true", help="show the teachers and the net means of two pictures")
+    parser.add_argument("--teach-epochs", type=int, help="ask the teachers this long, then repeat; by default always")
+    parser.add_argument("--mixup", type=float, default=0.0, metavar="SHARE", help="of the pictures, for means of two")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    if options.mixup and not options.teachers:
-        parser.error("--mixup needs --teachers, who label the mixed pictures")
+    if (options.mixup or options.teach_epochs) and not options.teachers:
+        parser.error("--mixup and --teach-epochs need --teachers, who label the pictures")
+    if options.label_smoothing and options.teachers:
+        parser.error("--label-smoothing needs the true labels, which --teachers replace")
 
     torch.manual_seed(options.seed)
     torch.set_num_threads(options.threads)
@@ -276,7 +294,8 @@ def main() -> None:
     folder.mkdir(parents=True, exist_ok=True)
 
     net = build_net(options.model, options.start, options.device)
-    teachers = [build_net(*entry.split("=", 1), options.device).eval() for entry in options.teachers]
+    teachers = [build_net(*entry.split("=", 1), options.device) for entry in options.teachers]
+    teachers = [(teacher, SPREAD / float(logits(teacher, images[:VALIDATION]).std())) for teacher in teachers]
     vectors = [value for value in net.parameters() if value.ndim == 1]
     kernels = [value for value in net.parameters() if value.ndim > 1]
     groups = [{"params": kernels, "weight_decay": options.weight_decay}, {"params": vectors}]
@@ -294,29 +313,35 @@ def main() -> None:
             state[name].load_state_dict(value)
         print(f"going on after epoch {len(history)}")
 
+    taught_epochs = options.teach_epochs or options.epochs
     for epoch in range(len(history), options.epochs):
         net.train()
-        start, losses = time.monotonic(), []
-        for batch, targets in epoch_batches(padded, labels, options.seed, epoch, options.cutout, options.mixup):
+        start, losses, taught = time.monotonic(), [], []
+        repeats, source = divmod(epoch, taught_epochs)
+        kept = folder / f"taught{source}.pt"
+        known = torch.load(kept, options.device) if kept.exists() else None
+        batches = epoch_batches(padded, labels, options.seed, source, options.cutout, options.mixup)
+        for i, (batch, targets) in enumerate(batches):
             batch, targets = batch.to(options.device), targets.to(options.device)
             with torch.autocast(options.device, torch.bfloat16):
                 if teachers:
-                    with torch.no_grad():
-                        taught = sum(teacher(batch) for teacher in teachers) / len(teachers)
-                    loss = distillation_loss(net(batch), taught)
+                    taught.append(labelled_by(teachers, batch).half() if known is None else known[i])
+                    # A mirror image has the same labels, so that a repeated batch need not look the same.
+                    loss = distillation_loss(net(batch.flip(3) if repeats % 2 else batch), taught[i])
                 else:
-                    loss = F.cross_entropy(net(batch), targets)
+                    loss = F.cross_entropy(net(batch), targets, label_smoothing=options.label_smoothing)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             schedule.step()
             losses.append(loss.item())
+        if options.teach_epochs and known is None:
+            save(taught, kept)
         accuracy = float(np.mean(logits(net, held_out).argmax(-1) == held_out_labels))
         history.append(
             {"epoch": epoch + 1, "loss": round(float(np.mean(losses)), 4), "val_accuracy": round(accuracy, 4)}
         )
-        torch.save({k: v.state_dict() for k, v in state.items()} | {"history": history}, folder / "next.pt")
-        (folder / "next.pt").rename(folder / "checkpoint.pt")
+        save({k: v.state_dict() for k, v in state.items()} | {"history": history}, folder / "checkpoint.pt")
         print(json.dumps(history[-1] | {"seconds": round(time.monotonic() - start)}), flush=True)
 
     if options.model == "teacher":
