@@ -99,6 +99,7 @@ def test_import_is_light():
     subprocess.run([sys.executable, "-c", code], check=True)
 
 
+@pytest.mark.slow
 def test_builders_run_without_tensorflow():
     code = """
 import os, sys

@@ -267,6 +267,7 @@ def test_resume_with_changed_data_is_refused(home, capfd):
     assert "labels or classes of photos have changed since" in capfd.readouterr().err.splitlines()[-1]
 
 
+@pytest.mark.slow
 def test_a_run_that_diverges_ends_in_one_line(home, capfd, monkeypatch):
     """With the weights of the last good epoch, if there was one."""
     from keras_dl.generative.watch import StabilityWatch

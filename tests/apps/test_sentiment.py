@@ -294,6 +294,7 @@ def test_changed_data_is_refused(home, tmp_path, capfd):
     assert "has changed since the run" in capfd.readouterr().err
 
 
+@pytest.mark.slow
 def test_folds_unlabelled_texts_and_pretrained_vectors(home, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "more.txt").write_text("good fine\nbad poor\nthe the\n")
@@ -321,6 +322,7 @@ def test_folds_unlabelled_texts_and_pretrained_vectors(home, tmp_path, monkeypat
     assert not (tmp_path / "saved_models").exists()
 
 
+@pytest.mark.slow
 def test_folds_go_on_where_they_were_stopped(home, tmp_path, capfd):
     arguments = ("--data", home / "reviews.csv", "--model", "embedding_average", "--folds", "2", "--epochs", "2")
     run = tmp_path / "run"
@@ -376,6 +378,7 @@ def test_baselines_show_how_far_they_are(monkeypatch, capfd):
     assert "learning words and pairs: 16 of 16" in shown and "fitting bags of words: 6 of 6" in shown
 
 
+@pytest.mark.slow
 def test_unlabelled_texts_teach_words_that_no_label_does(home, tmp_path):
     """Each new word stands beside known ones of one class only."""
     texts = [f"{new} {known} {known} {known}" for new, known in (("splendid", "good"), ("dismal", "bad"))] * 20
@@ -390,6 +393,7 @@ def test_unlabelled_texts_teach_words_that_no_label_does(home, tmp_path):
     assert found == ["pos", "neg"]
 
 
+@pytest.mark.slow
 def test_half_precision_and_three_classes(tmp_path, monkeypatch):
     """The default net; the model of the run is one that can be read again."""
     monkeypatch.chdir(tmp_path)
@@ -418,7 +422,7 @@ def test_repeated_texts_are_counted_and_may_not_use_up_a_class(tmp_path, monkeyp
     assert not (tmp_path / "three").exists()
 
 
-@pytest.mark.parametrize("unit", ["characters", "subwords"])
+@pytest.mark.parametrize("unit", ["characters", pytest.param("subwords", marks=pytest.mark.slow)])
 def test_other_units(home, tmp_path, unit):
     arguments = ("--data", home / "reviews.csv", "--model", "text_cnn", "--unit", unit, "--epochs", "6")
     run = ("--run", tmp_path / "run")
@@ -437,6 +441,7 @@ def test_other_units(home, tmp_path, unit):
             np.testing.assert_allclose(probability, [answer["scores"][name] for name in ("neg", "pos")], atol=1e-5)
 
 
+@pytest.mark.slow
 def test_attention_is_said_in_words(home, tmp_path, capfd):
     arguments = ("--data", home / "reviews.csv", "--model", "self_attention_classifier", "--embedding-dim", "8")
     run = ("--run", tmp_path / "run")
@@ -469,6 +474,7 @@ def test_search_leaves_alone_a_width_that_is_given(options):
     assert "embedding_dim" not in ranges_of(options) and "learning_rate" in ranges_of(options)
 
 
+@pytest.mark.slow
 def test_search(home, tmp_path, monkeypatch, capfd):
     pytest.importorskip("keras_tuner")
     monkeypatch.chdir(tmp_path)
@@ -528,6 +534,7 @@ def test_bad_input_is_one_line(tmp_path, monkeypatch, capfd, content, arguments,
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 def test_a_vocabulary_of_one_word(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     rows = "".join(f"{'ok ' * (i + 1)},{i % 2}\n" for i in range(30))

@@ -357,6 +357,7 @@ def test_training_writes_its_run(trained):
     assert card["command"] == f"python -m apps.{APPLICATION} export --model vgg13_cifar --weights none --size 64"
 
 
+@pytest.mark.slow
 def test_photos_with_nothing_on_them_do_no_harm(home):
     (home / "photos").mkdir()
     for i, colour in enumerate(("white", "black", (40, 90, 200), "white")):

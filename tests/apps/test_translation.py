@@ -256,6 +256,7 @@ def test_bad_input_ends_in_one_line(tmp_path, monkeypatch, capsys, words, messag
     assert not (tmp_path / "runs").exists()
 
 
+@pytest.mark.slow
 def test_swapped_validation_files_are_noticed(tmp_path, monkeypatch, capsys, unmeasured):
     monkeypatch.chdir(tmp_path)
     source, target = write_pairs(tmp_path, "x", 40, seed=3)

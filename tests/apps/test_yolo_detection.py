@@ -367,6 +367,7 @@ def test_killed_run_goes_on_with_resume(home, unbroken, monkeypatch, capfd):
     np.testing.assert_allclose(models[0].get_layer("conv1_conv").kernel, start, atol=0.01)
 
 
+@pytest.mark.slow
 def test_a_run_of_several_sizes_that_was_killed_at_its_end(home, unbroken, tmp_path, capfd):
     run = shutil.copytree(unbroken[0], tmp_path / "run")
     create_narrow("yolo_v3_tiny", (None, None), 2).save(run / "model.keras")
@@ -398,6 +399,7 @@ def test_two_devices_train_as_one(home):
     np.testing.assert_allclose(two, one[0], rtol=1e-4)
 
 
+@pytest.mark.slow
 def test_export_keeps_the_thresholds_that_it_was_given(home, unbroken, tmp_path):
     import tensorflow as tf
 

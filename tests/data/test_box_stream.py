@@ -68,6 +68,7 @@ def test_unchanged_pictures_come_once_an_epoch_in_a_new_order():
             assert around(pixels) == box.tolist() == box_set.boxes[number][0].tolist()
 
 
+@pytest.mark.slow
 def test_a_stream_goes_on_where_it_broke_off():
     box_set = blocks()
     options = {"augment": EVERYTHING, "multi_scale": 0.5, "mosaic_steps": 5}

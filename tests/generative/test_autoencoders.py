@@ -163,6 +163,7 @@ def test_adversarial_autoencoder_fills_the_prior(digits):
     assert codes.std(0).max() < 1.6
 
 
+@pytest.mark.slow
 def test_bidirectional_gan_inverts_its_generator(digits):
     train, *_ = digits
     keras.utils.set_random_seed(0)

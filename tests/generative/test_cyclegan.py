@@ -84,6 +84,7 @@ def test_judges_learn_from_their_pools(monkeypatch):
             assert (np.abs(seen[step][i] - made[i]).max() > 0) == (step > 0)
 
 
+@pytest.mark.slow
 def test_resumed_run_has_its_pools(tmp_path):
     """And the seeds by which their pictures are exchanged."""
     game = cycle_game(pool=3, optimizer=lambda: keras.optimizers.Adam(1e-3, 0.5))

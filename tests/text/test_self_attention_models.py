@@ -62,6 +62,7 @@ def test_maps_show_what_is_looked_at(tmp_path):
         attention_maps(create_model("gru", vocabulary_size=9))
 
 
+@pytest.mark.slow
 def test_a_tagger_learns_to_look_for_the_word_that_matters():
     """Each word is labelled by whether it also stands elsewhere in the text."""
     keras.utils.set_random_seed(0)
