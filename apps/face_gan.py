@@ -371,13 +371,10 @@ def train(options: Train) -> None:
     from keras_dl import training
     from keras_dl.data.faces import hold_back
     from keras_dl.generative.feature_net import FeatureNet
-    from keras_dl.training.replicas import check_batch_size, check_same_data, is_chief, worker_count
+    from keras_dl.training.replicas import check_batch_size, check_same_data, is_chief
 
-    ended = options.resume and training.has_ended(options.run, options.steps // options.every)
-    strategy = training.make_strategy(options.strategy, ended)
+    strategy = training.run_strategy(options, options.steps // options.every)
     chief = is_chief(strategy)
-    if worker_count(strategy) > 1 and options.run is None:
-        raise UserError("several workers share one run folder; name it with --run")
     with cli.speaking(chief):
         images = read_data(options)
         check_same_data(strategy, images.names, label_bytes(images, options))

@@ -361,11 +361,8 @@ def train(options: Train) -> None:
     from keras_dl import training
     from keras_dl.training.replicas import check_same_data, is_chief, worker_count
 
-    ended = options.resume and training.has_ended(options.run, options.epochs)
-    strategy = training.make_strategy(options.strategy, ended)
+    strategy = training.run_strategy(options, options.epochs)
     chief = is_chief(strategy)
-    if worker_count(strategy) > 1 and options.run is None:
-        raise UserError("several workers share one run folder; name it with --run")
     if worker_count(strategy) > 1 and options.weights == "auto":
         raise UserError("several workers must start alike; say --weights imagenet, builtin, none or a file")
     with cli.speaking(chief):

@@ -265,13 +265,10 @@ def train(options: Train) -> None:
     check_options(options)
     options = settle(options)
     from keras_dl import training
-    from keras_dl.training.replicas import check_same_data, is_chief, worker_count
+    from keras_dl.training.replicas import check_same_data, is_chief
 
-    ended = options.resume and training.has_ended(options.run, options.epochs)
-    strategy = training.make_strategy(options.strategy, ended)
+    strategy = training.run_strategy(options, options.epochs)
     chief = is_chief(strategy)
-    if worker_count(strategy) > 1 and options.run is None:
-        raise UserError("several workers share one run folder; name it with --run")
     with cli.speaking(chief):
         reviews = read_data(options.data, options.text_column, options.label_column)
         unlabelled = read_unlabelled(options)

@@ -547,11 +547,10 @@ def train(options: Train) -> None:
     from keras_dl import training
     from keras_dl.training.replicas import check_batch_size, check_same_data, is_chief, worker_count
 
-    ended = options.resume and training.has_ended(options.run, options.epochs)
-    strategy = training.make_strategy(options.strategy, ended)
+    strategy = training.run_strategy(options, options.epochs)
     chief = is_chief(strategy)
-    if worker_count(strategy) > 1 and (options.run is None or options.weights == "auto"):
-        raise UserError("several workers must start alike: name the run folder with --run, and the net's --weights")
+    if worker_count(strategy) > 1 and options.weights == "auto":
+        raise UserError("several workers must learn from one net; say --weights imagenet, builtin, none or a file")
     with cli.speaking(chief):
         style = read_photo(options.style, "style")
         check_size(options.style, style.pixels.shape, "--image-size", options.image_size, options.style_scale)

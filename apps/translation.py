@@ -423,13 +423,10 @@ def train(options: Train) -> None:
     import keras
 
     from keras_dl import training
-    from keras_dl.training.replicas import check_same_data, is_chief, worker_count
+    from keras_dl.training.replicas import check_same_data, is_chief
 
-    ended = options.resume and training.has_ended(options.run, options.epochs)
-    strategy = training.make_strategy(options.strategy, ended)
+    strategy = training.run_strategy(options, options.epochs)
     chief = is_chief(strategy)
-    if worker_count(strategy) > 1 and options.run is None:
-        raise UserError("several workers share one run folder; name it with --run")
     if chief and not options.resume:
         run.check_free(options.run)
     with cli.speaking(chief):

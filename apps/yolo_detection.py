@@ -384,13 +384,10 @@ def train(options: Train) -> None:
     cli.check_positive(options, "epochs", "batch_size", "image_size", "max_detections", "learning_rate", "clip_norm")
     cli.check_not_negative(options, "warmup_epochs", "weight_decay")
     from keras_dl import training
-    from keras_dl.training.replicas import check_batch_size, check_same_data, is_chief, worker_count
+    from keras_dl.training.replicas import check_batch_size, check_same_data, is_chief
 
-    ended = options.resume and training.has_ended(options.run, options.epochs)
-    strategy = training.make_strategy(options.strategy, ended)
+    strategy = training.run_strategy(options, options.epochs)
     chief = is_chief(strategy)
-    if worker_count(strategy) > 1 and options.run is None:
-        raise UserError("several workers share one run folder; name it with --run")
     check_batch_size(options.batch_size, strategy)
     with cli.speaking(chief):
         box_set = read_data(options.data, options.class_names, options.strict, options.seed)

@@ -9,7 +9,6 @@ if keras.backend.backend() != "tensorflow":
         f"training needs Keras' TensorFlow backend, not {keras.backend.backend()}: set KERAS_BACKEND=tensorflow"
     )
 
-from keras_dl.training.checkpoint import has_ended
 from keras_dl.training.fit import fit, load_model, save_model
 from keras_dl.training.loop import Diverged
 from keras_dl.training.optimizers import OPTIMIZERS, make_optimizer, scale_updates
@@ -20,6 +19,7 @@ from keras_dl.training.strategy import (
     bfloat16_inside,
     has_fast_bfloat16,
     make_strategy,
+    run_strategy,
     set_mixed_precision,
 )
 from keras_dl.training.swats import SWATS
@@ -35,13 +35,13 @@ __all__ = [
     "Interrupted",
     "bfloat16_inside",
     "fit",
-    "has_ended",
     "has_fast_bfloat16",
     "load_model",
     "make_optimizer",
     "make_schedule",
     "make_strategy",
     "prepare_transfer",
+    "run_strategy",
     "save_model",
     "scale_updates",
     "set_mixed_precision",

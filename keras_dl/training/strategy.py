@@ -14,8 +14,10 @@ from pathlib import Path
 import keras
 import tensorflow as tf
 
+from keras_dl.cli import TrainingOptions
 from keras_dl.errors import UserError
-from keras_dl.training.replicas import leads
+from keras_dl.training.checkpoint import has_ended
+from keras_dl.training.replicas import leads, worker_count
 
 STRATEGIES = ("auto", "single", "mirrored", "multiworker")
 
@@ -65,6 +67,23 @@ def make_strategy(name: str = "auto", ended: bool = False) -> tf.distribute.Stra
             raise UserError("--strategy mirrored: there is no GPU here; use --strategy single")
         return _mirrored(tuple(device.name for device in devices))
     return tf.distribute.get_strategy()
+
+
+def run_strategy(options: TrainingOptions, epochs: int) -> tf.distribute.Strategy:
+    """The strategy that a run's options ask for; see `make_strategy`.
+
+    Args:
+        options: of an application.
+        epochs: of the run, as of `fit`.
+
+    Raises:
+        SystemExit: with status 0, in a later worker that resumes a run that has ended.
+        UserError: as `make_strategy` does, and if several workers have not been told their common run folder.
+    """
+    strategy = make_strategy(options.strategy, ended=options.resume and has_ended(options.run, epochs))
+    if worker_count(strategy) > 1 and options.run is None:
+        raise UserError("several workers share one run folder; name it with --run")
+    return strategy
 
 
 # A process keeps one strategy for the same devices: the collectives of two would be taken for one another's.

@@ -27,11 +27,11 @@ from keras_dl.training import (
     Interrupted,
     bfloat16_inside,
     fit,
-    has_ended,
     has_fast_bfloat16,
     make_optimizer,
     set_mixed_precision,
 )
+from keras_dl.training.checkpoint import has_ended
 from keras_dl.training.records import TensorBoardLog
 
 SHORT = {"steps_per_epoch": 3, "epochs": 2}

@@ -11,8 +11,10 @@ import time
 import pytest
 import tensorflow as tf
 
+from keras_dl.cli import TrainingOptions
 from keras_dl.errors import UserError
-from keras_dl.training.strategy import cluster_config, expand_counts, expand_nodes, make_strategy
+from keras_dl.training import strategy
+from keras_dl.training.strategy import cluster_config, expand_counts, expand_nodes, make_strategy, run_strategy
 
 
 def config(hosts, index):
@@ -88,6 +90,13 @@ def test_of_a_run_that_has_ended_the_first_worker_does_the_rest_alone(monkeypatc
         make_strategy("multiworker", ended=True)
     assert end.value.code == 0
     assert "nothing is left to do for this worker" in capsys.readouterr().out
+
+
+def test_several_workers_need_one_run_folder(monkeypatch, tmp_path):
+    monkeypatch.setattr(strategy, "worker_count", lambda strategy: 2)
+    assert run_strategy(TrainingOptions(strategy="single", run=tmp_path), epochs=1).num_replicas_in_sync == 1
+    with pytest.raises(UserError, match="several workers share one run folder; name it with --run"):
+        run_strategy(TrainingOptions(strategy="single"), epochs=1)
 
 
 def test_strategies_of_one_machine(monkeypatch):
