@@ -1,15 +1,17 @@
 """The net over whose features generated pictures are compared with real ones."""
 
 from collections.abc import Iterable
+from pathlib import Path
 
 import keras
 import numpy as np
 from keras import ops
 
+from keras_dl import weights
 from keras_dl.registry import create_model
 
 FEATURE_NETS = {
-    "builtin": "the built-in ResNet-20, comparable only with its like",
+    "builtin": "a small ResNet-20, comparable only with its like",
     "inception_v3": "Inception-v3 of keras.applications",
 }
 BATCH = 100
@@ -19,8 +21,8 @@ class FeatureNet:
     """A classifier whose features and answers tell how near generated pictures are to real ones.
 
     Args:
-        name: `"builtin"`, the ResNet-20 that the package carries (CIFAR-10's classes), or `"inception_v3"` with
-            ImageNet weights. It computes in the precision that is set when it is made.
+        name: `"builtin"`, a ResNet-20 of CIFAR-10's classes, or `"inception_v3"` with ImageNet weights. It computes in
+            the precision that is set when it is made.
 
     Raises:
         UserError: if the weights can't be had.
@@ -29,7 +31,9 @@ class FeatureNet:
     def __init__(self, name: str) -> None:
         self.description = FEATURE_NETS[name]
         if name == "builtin":
-            self.size, classifier = 32, create_model("resnet20_cifar", weights="builtin")
+            # Not the built-in weights, which later versions may better: distances of one version must hold in the next.
+            file = Path(weights.__file__).with_name("feature_net.npz")
+            self.size, classifier = 32, create_model("resnet20_cifar", weights=file)
         else:
             self.size, classifier = 299, create_model("inception_v3", weights="imagenet")
         outputs = [classifier.get_layer("predictions").input, classifier.output]

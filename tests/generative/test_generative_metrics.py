@@ -139,6 +139,13 @@ def test_feature_net(monkeypatch, name, width, classes):
     np.testing.assert_allclose(again, features[:1], rtol=1e-3, atol=1e-5)  # grey is RGB of equal channels
 
 
+def test_features_are_those_of_earlier_versions():
+    """A change of the net would make every distance that users have noted down incomparable."""
+    ramp = np.linspace(0, 255, 2 * 32 * 32 * 3, dtype="float32").reshape(2, 32, 32, 3)
+    features, _ = feature_net.FeatureNet("builtin")([ramp])
+    np.testing.assert_allclose(features.sum(axis=-1), [10.957462, 5.842189], rtol=1e-3)
+
+
 def test_scores_of_equally_many_pictures():
     """The Inception Score rises with the number of pictures: the same distribution has the same score."""
     random = np.random.default_rng(8)
