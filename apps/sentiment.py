@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import json
 import math
 import os
 import sys
@@ -724,7 +723,7 @@ def predict(options: Predict) -> None:
     encoded = encode_unlabelled(texts, vocabulary, len(names))
     knows = tf.reduce_any(encoded.inputs["tokens"] > UNKNOWN, axis=1).numpy()
     explanations = explanations_of(model, vocabulary, texts) if options.explain else [None] * len(texts)
-    lines = []
+    lines = run.Predictions(folder)
     for text, row, known, found in zip(texts, scores_of(model, encoded), knows, explanations, strict=True):
         label, probability = names[row.argmax()], float(row.max())
         print(f"{label} {probability:.1%}  {' '.join(text.split())}" + ("" if known else "  (no word of it is known)"))
@@ -740,8 +739,7 @@ def predict(options: Predict) -> None:
                 looks = list(zip(found.words, found.attention, strict=True))
                 print("    attention: " + "  ".join(f"{word} {value:.0%}" for word, value in looks))
                 answer["attention"] = [[word, round(float(value), 4)] for word, value in looks]
-        lines.append(json.dumps(answer, ensure_ascii=False))
-    run.write_text(folder / "predictions.jsonl", "\n".join(lines) + "\n")
+        lines.add(answer)
 
 
 def texts_to_label(options: Predict) -> list[str]:

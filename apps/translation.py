@@ -739,27 +739,23 @@ def predict(options: Predict) -> None:
     search = search_of(options, trained, options.n_best)
     texts = sentences(options)
     translator = load_translator(folder)
-    lines: list[str] = []
-    try:
-        for start in range(0, len(texts), BLOCK):
-            block = texts[start : start + BLOCK]
-            if sys.stderr.isatty():
-                with Progress(f"lines {start + 1:,} to {start + len(block):,}", len(block)) as progress:
-                    translations = translator.translate(block, search, advance=progress.advance)
-            else:
-                translations = translator.translate(block, search)
-            for number, (text, found) in enumerate(zip(block, translations, strict=True), start + 1):
-                print("\t".join(found.n_best))
-                if found.truncated:
-                    most = f"more than {trained.max_length - 1} tokens"
-                    print(f"warning: line {number:,} was too long ({most}) and was cut off", file=sys.stderr)
-                line = {"source": text, "translation": found.text, "score": round(found.score, 6)}
-                line |= {"truncated": found.truncated, "n_best": found.n_best}
-                lines.append(json.dumps(line, ensure_ascii=False) + "\n")
-            sys.stdout.flush()
-    finally:  # what was done before Ctrl-C is kept
-        if lines:
-            run.write_text(folder / "predictions.jsonl", "".join(lines))
+    lines = run.Predictions(folder)
+    for start in range(0, len(texts), BLOCK):
+        block = texts[start : start + BLOCK]
+        if sys.stderr.isatty():
+            with Progress(f"lines {start + 1:,} to {start + len(block):,}", len(block)) as progress:
+                translations = translator.translate(block, search, advance=progress.advance)
+        else:
+            translations = translator.translate(block, search)
+        for number, (text, found) in enumerate(zip(block, translations, strict=True), start + 1):
+            print("\t".join(found.n_best))
+            if found.truncated:
+                most = f"more than {trained.max_length - 1} tokens"
+                print(f"warning: line {number:,} was too long ({most}) and was cut off", file=sys.stderr)
+            line = {"source": text, "translation": found.text, "score": round(found.score, 6)}
+            line |= {"truncated": found.truncated, "n_best": found.n_best}
+            lines.add(line)
+        sys.stdout.flush()
 
 
 # Export

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import inspect
 import io
-import json
-import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
@@ -739,7 +736,7 @@ def predict(options: Predict) -> None:
         score_threshold=options.score_threshold,
         iou_threshold=options.iou_threshold,
     )
-    output, lines = folder / "predictions", Predictions(folder / "predictions.jsonl")
+    output, lines = folder / "predictions", run.Predictions(folder)
     output.mkdir(exist_ok=True)
     taken: set[Path] = set()
     if images:
@@ -800,43 +797,13 @@ def unused(path: Path, taken: set[Path]) -> Path:
     return free
 
 
-class Predictions:
-    """The file of what was found, a JSON object a line. It grows as pictures are done, so that an interruption keeps
-    them; the boxes of an earlier call stay until there is a first line.
-
-    Args:
-        path: the file.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path, self._size = path, 0
-
-    def add(self, *found: dict[str, Any]) -> None:
-        """Raises UserError if they can't be written; the lines before them stay."""
-        content = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in found).encode("utf-8")
-        if not self._size:
-            run.write_bytes(self.path, content)
-        else:
-            try:
-                with self.path.open("ab") as file:
-                    file.write(content)
-            except BaseException as error:
-                with contextlib.suppress(OSError):
-                    os.truncate(self.path, self._size)  # no half line
-                if isinstance(error, OSError):
-                    kept = "free some space; what was found so far is in it"
-                    raise UserError(f"can't go on with {self.path} ({error.strerror}): {kept}") from error
-                raise
-        self._size += len(content)
-
-
 def predict_pictures(
     images: ImageSet,
     detect: Callable[[Sequence[bytes]], Found],
     class_names: Sequence[str],
     output: Path,
     taken: set[Path],
-    lines: Predictions,
+    lines: run.Predictions,
 ) -> None:
     """Draws what is found on each picture into a JPEG, or a PNG if it is too large, and adds a line for each."""
     from PIL import Image
@@ -863,7 +830,7 @@ def predict_video(
     detect: Callable[[Sequence[bytes]], Found],
     class_names: Sequence[str],
     path: Path,
-    lines: Predictions,
+    lines: run.Predictions,
 ) -> None:
     """Draws what is found on each frame into the MP4 `path`, and adds a line for each."""
     import itertools

@@ -119,6 +119,36 @@ def write_json(path: Path, value: Any) -> None:
     write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
+class Predictions:
+    """A run's `predictions.jsonl`, a JSON object a line. It grows as answers are found, so that an interruption keeps
+    them; those of an earlier call stay until there is a first line.
+
+    Args:
+        run: the run folder.
+    """
+
+    def __init__(self, run: Path) -> None:
+        self.path, self._size = run / "predictions.jsonl", 0
+
+    def add(self, *answers: dict[str, Any]) -> None:
+        """Raises UserError if they can't be written; the lines before them stay."""
+        content = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in answers).encode("utf-8")
+        if not self._size:
+            write_bytes(self.path, content)
+        else:
+            try:
+                with self.path.open("ab") as file:
+                    file.write(content)
+            except BaseException as error:
+                with contextlib.suppress(OSError):
+                    os.truncate(self.path, self._size)  # no half line
+                if isinstance(error, OSError):
+                    kept = "free some space; what was found so far is in it"
+                    raise UserError(f"can't go on with {self.path} ({error.strerror}): {kept}") from error
+                raise
+        self._size += len(content)
+
+
 def read_metrics(run: Path) -> dict[str, dict[str, float]]:
     """What the run has measured so far, `{split: {metric: value}}`."""
     path = run / "metrics.json"
