@@ -47,7 +47,8 @@ def all_variables(model: keras.Model, optimizers: Sequence[keras.optimizers.Opti
 
 def callback_state(callback: keras.callbacks.Callback) -> dict[str, Any]:
     """The numbers and arrays among a callback's attributes (best value, patience, best weights ...)."""
-    return {k: v for k, v in vars(callback).items() if k not in ("params", "_model") and _is_state(v)}
+    # Keras turns the sign of `min_delta` together with `monitor_op`, a function, which starts anew.
+    return {k: v for k, v in vars(callback).items() if k not in ("params", "_model", "min_delta") and _is_state(v)}
 
 
 def _is_state(value: Any) -> bool:
@@ -147,14 +148,20 @@ class Checkpoints:
         self.keep(KEPT)
 
     def keep(self, count: int) -> None:
-        """Deletes all but the newest `count`."""
-        for old in self.files()[:-count]:
+        """Deletes all but the newest `count`, and what killed processes had begun to write."""
+        for old in [*self.files()[:-count], *self.folder.glob(".step-*.part.npz")]:
             old.unlink(missing_ok=True)
 
     def read(self, resume: bool) -> dict[str, Any] | None:
-        """The state of the newest whole checkpoint, or None; the chief's `resume` counts for all workers."""
+        """The state of the newest whole checkpoint, None without any; the chief's `resume` counts for all workers.
+
+        Raises:
+            UserError: if all checkpoints are damaged.
+        """
         chief = is_chief(self.strategy)
         path = _newest(self.folder) if chief and resume else None
+        if chief and resume and path is None and self.files():
+            raise UserError(f"all checkpoints in {self.folder} are damaged: restore one, or delete them to start over")
         if worker_count(self.strategy) == 1:
             source = path
         else:
@@ -208,6 +215,6 @@ def _newest(folder: Path) -> Path | None:
 def _is_whole(path: Path) -> bool:
     try:
         with zipfile.ZipFile(path) as file:
-            return file.testzip() is None
-    except (OSError, zipfile.BadZipFile):
+            return file.testzip() is None and "state.npy" in file.namelist()
+    except (OSError, EOFError, RuntimeError, zipfile.BadZipFile):  # by damage, a file may seem encrypted or compressed
         return False

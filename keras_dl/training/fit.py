@@ -143,6 +143,8 @@ def fit(
     log = TensorBoardLog(run / "tensorboard") if tensorboard and loop.chief else None
     if loop.chief and saved:
         print(f"resuming at step {state['step']} of {epochs * steps_per_epoch}", flush=True)
+        if state["history"]:  # the run may have been killed between the checkpoint and its row
+            write_history(run / "history.csv", state["history"])
     with synchronized_batch_norm(model, strategy), Signals() as signals:
         test = compiled(model, strategy, model.test_step) if isinstance(validation, tf.data.Dataset) else validation
         iterator = iter(shares(strategy, batches))
@@ -156,7 +158,8 @@ def fit(
             if loop.chief:
                 write_history(run / "history.csv", state["history"])
                 if log:
-                    log.write(state["history"][-1]["epoch"], logs)
+                    row = state["history"][-1]
+                    log.write(row["epoch"], {key: value for key, value in row.items() if key != "epoch"})
             loop.stop_if(stop)
         for callback in callbacks:
             callback.on_train_end()

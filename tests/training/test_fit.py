@@ -3,6 +3,7 @@
 import os
 import resource
 import signal
+import sys
 
 import keras
 import numpy as np
@@ -66,6 +67,18 @@ def test_a_full_disk_under_tensorboard_is_one_line(tmp_path):
     log.writers["train"] = tf.io.TFRecordWriter("/dev/full")
     with pytest.raises(UserError, match=r"can't write to .*No space left on device.*free some space, and --resume"):
         log.write(1, {"loss": 1.0})
+
+
+def test_logs_of_callbacks_that_are_no_numbers_do_not_end_a_run(tmp_path):
+    class Curve(keras.callbacks.Callback):
+        def on_epoch_end(self, epoch, logs=None):
+            logs["area"], logs["curve"] = np.array(0.5), np.ones(3)
+
+    fit(classifier(momentum), stream, run=tmp_path, callbacks=[Curve()], tensorboard=True, **SHORT)
+    assert history(tmp_path)["area"].tolist() == [0.5, 0.5]
+    (path,) = (tmp_path / "tensorboard" / "train").iterdir()
+    events = [tf.compat.v1.Event.FromString(r.numpy()) for r in tf.data.TFRecordDataset(str(path))]
+    assert [v.simple_value for e in events for v in e.summary.value if v.tag == "epoch_area"] == [0.5, 0.5]
 
 
 def test_a_run_has_ended_with_its_last_epoch_and_its_model(tmp_path):
@@ -141,6 +154,20 @@ def test_early_stopping_and_plateau_survive_a_resume(tmp_path, stop):
     again = fit(build, stream, callbacks=callbacks(-1), resume=True, **options)
     assert len(history(tmp_path)["epoch"]) == 6
     np.testing.assert_allclose(weights(again), best, atol=1e-6)
+
+
+def test_the_least_improvement_survives_a_resume(tmp_path):
+    """Keras turns its sign where less is better, once in each process."""
+
+    def callbacks(step):
+        falling = keras.callbacks.LambdaCallback(on_epoch_end=lambda e, logs: logs.update(val_gap=1 - 0.01 * e))
+        return [falling, keras.callbacks.EarlyStopping("val_gap", 0.1, patience=3, mode="min"), StopAt(step)]
+
+    options = {"run": tmp_path, "steps_per_epoch": 1, "epochs": 9, "save_steps": 1}
+    with pytest.raises(InterruptedError):
+        fit(classifier(adam), stream, callbacks=callbacks(3), **options)
+    fit(classifier(adam), stream, callbacks=callbacks(-1), resume=True, **options)
+    assert history(tmp_path)["epoch"].tolist() == [1, 2, 3, 4]
 
 
 def test_own_loss_own_validation_and_compiled_step(tmp_path):
@@ -323,6 +350,37 @@ def test_a_broken_newest_checkpoint_gives_way_to_the_one_before(tmp_path, capfd,
     fit(classifier(adam), stream, callbacks=[StopAt(-1)], resume=True, **options)
     # The checkpoint of the first epoch's end, step 3, was left out.
     assert "resuming at step 2 of 6" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("damage", [lambda data: data[:-500], lambda data: data.replace(b"state.npy", b"stale.npy")])
+def test_damaged_checkpoints_alone_are_an_error(tmp_path, damage):
+    with pytest.raises(InterruptedError):
+        fit(classifier(adam), stream, run=tmp_path, save_steps=1, callbacks=[StopAt(3)], **SHORT)
+    files = list((tmp_path / "checkpoints").iterdir())
+    for file in files:
+        file.write_bytes(damage(file.read_bytes()))
+    with pytest.raises(
+        UserError, match=r"all checkpoints in .* are damaged: restore one, or delete them to start over"
+    ):
+        fit(classifier(adam), stream, run=tmp_path, callbacks=[StopAt(-1)], resume=True, **SHORT)
+    for file in files:
+        file.unlink()
+    fit(classifier(adam), stream, run=tmp_path, callbacks=[StopAt(-1)], resume=True, **SHORT)
+
+
+def test_what_a_kill_cut_off_is_made_good_by_a_resume(tmp_path, monkeypatch):
+    """Killed between the last checkpoint and its row of history.csv, and while it wrote another checkpoint."""
+
+    def killed(path, rows):
+        raise InterruptedError
+
+    with monkeypatch.context() as patch, pytest.raises(InterruptedError):
+        patch.setattr(sys.modules["keras_dl.training.fit"], "write_history", killed)
+        fit(classifier(adam), stream, run=tmp_path, steps_per_epoch=2, epochs=1)
+    (tmp_path / "checkpoints" / ".step-00000001.part.npz").touch()
+    fit(classifier(adam), stream, run=tmp_path, steps_per_epoch=2, epochs=1, resume=True)
+    assert history(tmp_path)["epoch"].tolist() == [1]
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step-00000002.npz"]
 
 
 def test_a_run_is_neither_overwritten_nor_continued_by_another_model(tmp_path):
