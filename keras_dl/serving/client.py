@@ -128,7 +128,7 @@ def gather(info: SignatureInfo, values: Sequence[str], options: dict[str, str]) 
         inputs[name] = [_read(value) for value in values] if name.endswith(BINARY_SUFFIX) else list(values)
     for name, text in options.items():
         binary = name.endswith(BINARY_SUFFIX)
-        value = np.array(_read(text), dtype=object) if binary else np.array(_parse(name, text))
+        value = np.array(_read(text), dtype=object) if binary else _parse(name, text)
         # A value for one row goes for all.
         whole = name not in info.inputs or value.ndim == len(info.inputs[name].shape)
         inputs[name] = value if whole else np.stack([value] * max(len(values), 1))
@@ -191,11 +191,15 @@ def _read(file: str) -> bytes:
         raise UserError(f"can't read {file} ({error.strerror}); name a file") from error
 
 
-def _parse(name: str, text: str) -> Any:
+def _parse(name: str, text: str) -> np.ndarray:
     try:
-        return json.loads(text)
+        value = json.loads(text)
     except ValueError as error:
         raise UserError(f"--input {name}={text:.40} is not JSON ({error})") from error
+    try:
+        return np.array(value)
+    except ValueError as error:
+        raise UserError(f"--input {name}={text:.40}: lists side by side must be of equal length") from error
 
 
 def _save(folder: Path, number: int, name: str, data: bytes) -> str:

@@ -87,7 +87,10 @@ class Rest:
 
     def _call(self, path: str, read: Callable[[Any], T], body: dict[str, Any] | None = None) -> T:
         data = None if body is None else json.dumps(body).encode("utf-8")
-        request = urllib.request.Request(self.url + path, data, {"Content-Type": "application/json"})
+        try:
+            request = urllib.request.Request(self.url + path, data, {"Content-Type": "application/json"})
+        except ValueError as error:
+            raise ServingError(f"{self.address} is no address ({error}); give host:port or a URL") from error
         try:
             with urllib.request.urlopen(request, timeout=self.timeout) as response:
                 return read(json.load(response))
