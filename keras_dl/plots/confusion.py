@@ -33,7 +33,10 @@ def confusion_matrix(matrix: np.ndarray, class_names: Sequence[str], title: str 
     labels = class_labels(class_names, 18 if many else 22)
     side = min(8.0, max(3.0, 0.52 * classes))
     margin = 0.075 * max(map(text_width, labels)) + 1.1
-    figure = Figure(figsize=(max(4.6, side + margin + (3.4 if many else 1.1)), side + margin))
+    pairs = worst_pairs(matrix, 12) if many else []
+    indent = 13 + 7 * max(3, len(str(pairs[0][2] if pairs else 0)))  # points: the widest count stands before the names
+    beside = max(3.4, 5.4 - margin) + (indent - 34) / 72 if many else 1.1  # short names leave too little for the title
+    figure = Figure(figsize=(max(4.6, side + margin + beside), side + margin))
     axes = figure.add_subplot()
     shares = np.ma.masked_invalid(matrix / np.where(support := matrix.sum(axis=1, keepdims=True), support, np.nan))
     image = axes.imshow(shares, cmap="Blues", norm=PowerNorm(0.5, 0, 1), interpolation="nearest")
@@ -45,7 +48,7 @@ def confusion_matrix(matrix: np.ndarray, class_names: Sequence[str], title: str 
     bar.set_label("share of the true class")
     bar.outline.set_visible(False)
     if many:
-        _list_confusions(axes, matrix, labels)
+        _list_confusions(axes, pairs, labels, indent)
     else:
         _write_counts(axes, matrix, shares)
     return figure
@@ -86,16 +89,15 @@ def _write_counts(axes: Axes, matrix: np.ndarray, shares: np.ma.MaskedArray) -> 
             axes.text(column, row, text, ha="center", va="center", fontsize=size, color=colour)
 
 
-def _list_confusions(axes: Axes, matrix: np.ndarray, labels: Sequence[str]) -> None:
+def _list_confusions(axes: Axes, pairs: Sequence[tuple[int, int, int]], labels: Sequence[str], indent: float) -> None:
     """Right of the colour bar, in points from the matrix's upper right corner."""
 
     def write(x: float, y: float, text: str, **style: object) -> None:
         axes.annotate(text, (1, 1), (100 + x, y), xycoords="axes fraction", textcoords="offset points", **style)
 
-    pairs = worst_pairs(matrix, 12)
     write(0, 9, "Most frequent confusions", fontsize=11, fontweight="bold")
     for i, (true, predicted, count) in enumerate(pairs):
         write(0, -4 - 34 * i, f"{count}×", color=VERMILION, fontweight="bold", va="top")
-        write(34, -4 - 34 * i, f"{labels[true]}\ntaken for {labels[predicted]}", fontsize=9, va="top")
+        write(indent, -4 - 34 * i, f"{labels[true]}\ntaken for {labels[predicted]}", fontsize=9, va="top")
     if not pairs:
         write(0, -4, "none", color=GREY, va="top")

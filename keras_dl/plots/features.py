@@ -50,7 +50,8 @@ def nearest_neighbours(
     neighbours, similarities = cosine_neighbours(features, queries, k)
     names, cell = class_labels(class_names, 16), 1.05
     title = "Nearest neighbours in feature space, by cosine; the query stands left"
-    figure, grid = image_grid(len(queries), max(4, 1 + neighbours.shape[1]), title, 1, indent=0.3, cell=cell)
+    columns = max(6, 1 + neighbours.shape[1])  # as wide as the title, however few neighbours there are
+    figure, grid = image_grid(len(queries), columns, title, 1, indent=0.3, cell=cell)
     for row, query in zip(grid, queries, strict=True):
         show(row[0], images[query], frame=INK, linewidth=1.5)
         caption(row[0], 0, names[labels[query]], fontweight="bold")

@@ -53,6 +53,17 @@ def test_names_do_not_run_into_each_other(classes, tmp_path):
     assert figure.get_figwidth() <= 14
 
 
+@pytest.mark.parametrize("name", ["c{}", "class_{:03}", "a rather long name of class {}"])
+def test_the_list_of_confusions_is_whole_and_counts_stand_clear_of_names(name):
+    matrix = np.ones((40, 40), int)
+    matrix[1, 2] = 123_456
+    figure = confusion_matrix.draw(matrix, [name.format(i) for i in range(40)])
+    figure.draw_without_rendering()
+    title, count, names, *rest = [text.get_window_extent() for text in figure.axes[0].texts]
+    assert max(box.x1 for box in (title, names, *rest)) < figure.bbox.x1
+    assert count.x1 < names.x0
+
+
 def test_worst_pairs_equal_a_loop():
     matrix = np.random.default_rng(0).permutation(25).reshape(5, 5)
     expected = sorted(((r, c, matrix[r, c]) for r in range(5) for c in range(5) if r != c), key=lambda x: -x[2])

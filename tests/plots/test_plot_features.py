@@ -55,6 +55,11 @@ def test_neighbours_are_drawn_beside_their_query():
     assert texts(figure)[4] == "✗ dog  0.71"
 
 
+def test_the_title_is_whole_above_few_neighbours():
+    figure = nearest_neighbours.draw([np.zeros((4, 4, 3))] * 3, np.eye(3), [0, 0, 1], ["cat", "dog"])
+    assert figure.texts[0].get_window_extent().x1 < figure.bbox.x1
+
+
 def test_a_single_image_has_no_neighbours():
     figure = nearest_neighbours.draw([np.zeros((4, 4))], np.ones((1, 2)), [0], ["cat"])
     assert "no second image" in figure.axes[0].texts[0].get_text()
