@@ -67,7 +67,8 @@ class LearnedPositions(keras.layers.Layer):
         self.table = self.add_weight((self.max_length, input_shape[-1]), initial, name="table")
 
     def call(self, x: Any, start: Any = 0) -> Any:
-        if x.shape[1] is not None and x.shape[1] > self.max_length:
+        # An unknown length is None, on JAX a symbol that can't be compared.
+        if isinstance(x.shape[1], int) and x.shape[1] > self.max_length:
             raise ValueError(f"{x.shape[1]} steps are more than the {self.max_length} positions learned")
         return x + ops.take(self.table, start + ops.arange(ops.shape(x)[1]), axis=0)
 

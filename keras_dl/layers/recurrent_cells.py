@@ -69,7 +69,8 @@ class PeepholeLSTMCell(_GatedCell):
     def call(self, inputs: Any, states: Any) -> tuple[Any, list[Any]]:
         h, c = states
         i, f, g, o = self.sums(inputs, h)
-        peep_i, peep_f, peep_o = ops.unstack(self.peepholes, 3)
+        # Indexed, since `ops.unstack` takes no variable on JAX.
+        peep_i, peep_f, peep_o = (self.peepholes[gate] for gate in range(3))
         c_new = ops.sigmoid(f + peep_f * c) * c + ops.sigmoid(i + peep_i * c) * ops.tanh(g)
         h_new = ops.sigmoid(o + peep_o * c_new) * ops.tanh(c_new)
         return h_new, [h_new, c_new]
