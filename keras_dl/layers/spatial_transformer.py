@@ -87,14 +87,18 @@ class BilinearSampler(keras.layers.Layer):
         y = ops.reshape(self._to_pixels(grid[..., 1], height), (batch, -1))
         left, top = ops.floor(x), ops.floor(y)
         first = ops.arange(batch, dtype="int32")[:, None] * (height * width)
+        # Shares by subtraction, not by the paper's `1 - |x - n|`: the slope of an absolute value at 0 counts as 0, so
+        # that on a pixel's centre that pixel would drop out of the derivative.
+        across, down = x - left, y - top
         total = 0.0
-        for column in (left, left + 1):
-            for row in (top, top + 1):
-                weight = (1 - ops.abs(x - column)) * (1 - ops.abs(y - row))
-                inside = _within(column, width) & _within(row, height)
+        for column, horizontal in ((left, 1 - across), (left + 1, across)):
+            for row, vertical in ((top, 1 - down), (top + 1, down)):
+                weight = horizontal * vertical
+                if self.padding == "zeros":
+                    weight = ops.where(_within(column, width) & _within(row, height), weight, 0.0)
                 index = first + _nearest_index(row, height) * width + _nearest_index(column, width)
                 value = ops.cast(ops.take(pixels, index, axis=0), "float32")
-                total = total + ops.where(inside, weight, 0.0)[..., None] * value
+                total = total + weight[..., None] * value
         return ops.cast(ops.reshape(total, (-1, rows, columns, channels)), self.compute_dtype)
 
     def _to_pixels(self, coordinate: Any, side: Any) -> Any:
