@@ -23,7 +23,8 @@ _SUBPACKAGES = (
     "plots",
     "weights",
 )
-__all__ = [*_EXPORTS, *_SUBPACKAGES]
+# Not the subpackages: an import of everything would import those that need TensorFlow.
+__all__ = list(_EXPORTS)
 
 
 def __getattr__(name: str) -> Any:

@@ -146,13 +146,13 @@ def model_info(name: str) -> ModelInfo:
     """
     _load()
     if name not in _MODELS:
-        near = get_close_matches(str(name), _MODELS, n=1, cutoff=0.4)
+        near = get_close_matches(str(name).lower(), _MODELS, n=1, cutoff=0.4)
         hint = f"did you mean {near[0]!r}?" if near else "`python -m keras_dl` lists them all"
         raise UserError(f"unknown model {name!r}; {hint}")
     return _MODELS[name]
 
 
-def create_model(name: str, **arguments: Any) -> Any:
+def create_model(name: str, /, **arguments: Any) -> Any:
     """Builds the architecture `name`.
 
     Args:

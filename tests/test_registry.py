@@ -15,6 +15,16 @@ def test_unknown_name_gives_the_nearest():
         keras_dl.create_model("resnet_50")
 
 
+@pytest.mark.parametrize(("name", "near"), [("DCGAN", "dcgan"), ("LSTM", "lstm"), ("GoogLeNet", "googlenet")])
+def test_capital_letters_hide_no_name(name, near):
+    with pytest.raises(UserError, match=f"did you mean '{near}'"):
+        keras_dl.create_model(name)
+
+
+def test_a_model_can_be_given_a_name_of_its_own():
+    assert keras_dl.create_model("lenet5", name="reader").name == "reader"
+
+
 def test_unknown_argument_names_those_that_exist():
     with pytest.raises(UserError, match=r"takes no argument 'classes'; it takes .*num_classes"):
         keras_dl.create_model("resnet50", classes=3)
@@ -106,6 +116,7 @@ import os, sys
 os.environ["KERAS_BACKEND"] = "jax"
 sys.modules["tensorflow"] = None  # as if it were not installed
 import keras_dl
+from keras_dl import *
 for name in ("resnet20_cifar", "gru", "yolo_v3_tiny"):
     keras_dl.create_model(name, **keras_dl.model_info(name).small)
 """
