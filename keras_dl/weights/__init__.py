@@ -14,6 +14,7 @@ import re
 import socket
 import urllib.request
 import zipfile
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -53,7 +54,7 @@ def load_weights(model: keras.Model, info: ModelInfo, source: str | os.PathLike)
     elif source == "builtin":
         if not info.builtin:
             raise UserError(f"the package carries no weights for {info.name}; it does for {_names('builtin')}")
-        _assign(model, info, _read_npz(Path(__file__).with_name(f"{info.name}.npz")), "the built-in file")
+        _assign(model, info, _read_npz(Path(__file__).with_name(f"{info.name}.npz"), model), "the built-in file")
     else:
         _load_file(model, info, Path(source))
 
@@ -225,7 +226,7 @@ def load_alike(model: keras.Model, source: str | os.PathLike | keras.Model) -> l
         layers, origin = weights_by_layer(source), source.name
     else:
         path = Path(source)
-        layers, origin = _without_parents(_read_file(path)[0], model), path.name
+        layers, origin = _without_parents(_read_file(path, model)[0], model), path.name
     alike = [name for name, weights in target.items() if name in layers and _shapes(weights) == _shapes(layers[name])]
     if not alike:
         raise UserError(f"{origin} has no layer of {model.name}'s, by name and shape: give weights of its architecture")
@@ -235,7 +236,7 @@ def load_alike(model: keras.Model, source: str | os.PathLike | keras.Model) -> l
     return alike
 
 
-def _read_file(path: Path) -> tuple[dict[str, list[np.ndarray]], str | None]:
+def _read_file(path: Path, model: keras.Model) -> tuple[dict[str, list[np.ndarray]], str | None]:
     """The arrays of each layer, and the name of the model if the file tells.
 
     Raises:
@@ -248,18 +249,19 @@ def _read_file(path: Path) -> tuple[dict[str, list[np.ndarray]], str | None]:
         raise UserError(f"there is no weights file {path}; look at its path")
     try:
         if path.suffix == ".npz":
-            return _read_npz(path), None
+            return _read_npz(path, model), None
         return _read_keras(path) if path.suffix == ".keras" else _read_h5(path)
     except UserError:
         raise
-    except (OSError, KeyError, ValueError, EOFError, zipfile.BadZipFile) as error:
+    # RuntimeError and TypeError are what h5py and NumPy raise too, of broken trees and of an array that is no archive.
+    except (OSError, KeyError, ValueError, EOFError, RuntimeError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         raise UserError(
             f"{path} can't be read ({_first_line(error)}); it is damaged or no {path.suffix} file of weights"
         ) from error
 
 
 def _load_file(model: keras.Model, info: ModelInfo, path: Path) -> None:
-    layers, stored_name = _read_file(path)
+    layers, stored_name = _read_file(path, model)
     try:
         _assign(model, info, _without_parents(layers, model), path.name)
     except UserError as error:
@@ -272,12 +274,18 @@ def _load_file(model: keras.Model, info: ModelInfo, path: Path) -> None:
         raise UserError(f"{path} does not fit {info.name}{other} ({error})") from error
 
 
-def _read_npz(path: Path) -> dict[str, list[np.ndarray]]:
-    layers: dict[str, list[np.ndarray]] = {}
+def _read_npz(path: Path, model: keras.Model) -> dict[str, list[np.ndarray]]:
+    # A layer's arrays are matched in order, and a batch normalisation's are alike in shape: the file may hold them in
+    # another order than the model, e.g. sorted by JAX.
+    order = {weight.path: i for i, weight in enumerate(model.weights)}
+    layers: dict[str, list[str]] = {}
     with np.load(path, allow_pickle=False) as arrays:
-        for name, array in arrays.items():
-            layers.setdefault(name.rpartition("/")[0], []).append(array)
-    return layers
+        for name in arrays:
+            layers.setdefault(name.rpartition("/")[0], []).append(name)
+        return {
+            layer: [arrays[name] for name in sorted(names, key=lambda name: order.get(name, -1))]
+            for layer, names in layers.items()
+        }
 
 
 def _read_keras(path: Path) -> tuple[dict[str, list[np.ndarray]], str | None]:
