@@ -7,7 +7,7 @@ from keras import layers
 
 from keras_dl.layers import LocalResponseNormalization
 from keras_dl.registry import register
-from keras_dl.vision.common import dense_dropout, image_input, pool_features, predictions, preprocess
+from keras_dl.vision.common import dense_dropout, flatten, image_input, pool_features, predictions, preprocess
 
 
 def conv(x: Any, filters: int, kernel: int, groups: int, name: str) -> Any:
@@ -83,7 +83,7 @@ def alexnet(
     x = conv(x, 256, 3, groups, "conv5")
     x = layers.MaxPooling2D(3, strides=2, name="pool5")(x)
     if include_top:
-        x = layers.Flatten(name="flatten")(x)
+        x = flatten(x)
         x = dense_dropout(x, dense_units, dropout, 6)
         x = dense_dropout(x, dense_units, dropout, 7)
         x = predictions(x, num_classes, classifier_activation)

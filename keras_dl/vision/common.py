@@ -66,15 +66,29 @@ def normalize(x: Any, mean: tuple[float, ...], std: tuple[float, ...]) -> Any:
     )(x)
 
 
-def pool_features(x: Any, pooling: str | None) -> Any:
-    """What a classifier returns without its top: the map (None), or its `"avg"` or `"max"` per channel."""
+def pool_features(x: Any, pooling: str | None, dtype: str | None = None) -> Any:
+    """What a classifier returns without its top: the map (None), or its `"avg"` or `"max"` per channel.
+
+    Class scores are pooled with dtype `"float32"`, else mixed precision rounds them on their way to the softmax.
+    """
     if pooling is None:
         return x
     if pooling == "avg":
-        return layers.GlobalAveragePooling2D(name="avg_pool")(x)
+        return layers.GlobalAveragePooling2D(dtype=dtype, name="avg_pool")(x)
     if pooling == "max":
-        return layers.GlobalMaxPooling2D(name="max_pool")(x)
+        return layers.GlobalMaxPooling2D(dtype=dtype, name="max_pool")(x)
     raise UserError(f"pooling is None, 'avg' or 'max'; got {pooling!r}")
+
+
+def flatten(x: Any) -> Any:
+    """The map as the vector that dense layers take.
+
+    Raises:
+        UserError: if the size of the map, and so of the vector, is unknown.
+    """
+    if None in x.shape[1:]:
+        raise UserError("dense layers need a map of known size: give input_shape a height and a width")
+    return layers.Flatten(name="flatten")(x)
 
 
 def dense_dropout(x: Any, units: int, rate: float, number: int) -> Any:

@@ -125,7 +125,7 @@ def darknet(
         x = pool_features(x, pooling)
     elif variant == "darknet19":
         x = layers.Conv2D(num_classes, 1, dtype="float32", name="predictions")(x)
-        x = layers.Activation(classifier_activation, dtype="float32", name="scores")(pool_features(x, "avg"))
+        x = layers.Activation(classifier_activation, dtype="float32", name="scores")(pool_features(x, "avg", "float32"))
     else:
         x = layers.Dense(num_classes, activation=classifier_activation, dtype="float32", name="predictions")(
             pool_features(x, "avg")

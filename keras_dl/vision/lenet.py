@@ -4,7 +4,7 @@ import keras
 from keras import layers
 
 from keras_dl.registry import register
-from keras_dl.vision.common import image_input, pool_features, predictions, preprocess
+from keras_dl.vision.common import flatten, image_input, pool_features, predictions, preprocess
 
 
 @register(
@@ -50,7 +50,7 @@ def lenet5(
     x = layers.Conv2D(16, 5, activation="tanh", name="c3")(x)
     x = layers.AveragePooling2D(2, name="s4")(x)
     if include_top:
-        x = layers.Flatten(name="flatten")(x)
+        x = flatten(x)
         x = layers.Dense(120, activation="tanh", name="c5")(x)
         x = layers.Dense(84, activation="tanh", name="f6")(x)
         x = predictions(x, num_classes, classifier_activation)

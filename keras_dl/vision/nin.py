@@ -71,7 +71,7 @@ def nin(
             num_classes, 1, activation=None if sigmoid else "relu", dtype="float32", name="predictions"
         )
         x = maps(x)
-        x = layers.Activation(classifier_activation, dtype="float32", name="scores")(pool_features(x, "avg"))
+        x = layers.Activation(classifier_activation, dtype="float32", name="scores")(pool_features(x, "avg", "float32"))
     else:
         x = pool_features(x, pooling)
     return keras.Model(inputs, x, name=name or "nin")

@@ -95,7 +95,9 @@ def overfeat(
             x = conv(x, units, kernel, 1, "valid", f"fc{i}")
             x = layers.Dropout(dropout, name=f"dropout{i}")(x)
         x = layers.Conv2D(num_classes, 1, dtype="float32", name="predictions")(x)
-        x = layers.Activation(classifier_activation, dtype="float32", name="scores")(pool_features(x, pooling))
+        x = layers.Activation(classifier_activation, dtype="float32", name="scores")(
+            pool_features(x, pooling, "float32")
+        )
     else:
         x = pool_features(x, pooling)
     return keras.Model(inputs, x, name=name or "overfeat")

@@ -7,7 +7,7 @@ from keras import layers, ops
 
 from keras_dl.errors import UserError
 from keras_dl.registry import register
-from keras_dl.vision.common import image_input, predictions, preprocess
+from keras_dl.vision.common import flatten, image_input, predictions, preprocess
 
 OUTPUTS = ("probability", "distance")
 
@@ -48,7 +48,7 @@ def koch_embedding(input_shape: tuple[int, int, int] | None, units: int, include
         x = layers.Conv2D(filters, kernel, activation="relu", name=f"conv{i}")(x)
         x = layers.MaxPooling2D(2, name=f"pool{i}")(x)
     x = layers.Conv2D(256, 4, activation="relu", name="conv4")(x)
-    x = layers.Flatten(name="flatten")(x)
+    x = flatten(x)
     x = layers.Dense(units, activation="sigmoid", name="fc")(x)
     return keras.Model(inputs, x, name="embedding")
 

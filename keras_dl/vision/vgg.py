@@ -11,6 +11,7 @@ from keras_dl.vision.common import (
     CIFAR_MEAN,
     CIFAR_STD,
     dense_dropout,
+    flatten,
     image_input,
     normalize,
     pool_features,
@@ -93,7 +94,7 @@ def vgg(
     for block, (filters, convolutions) in enumerate(zip(WIDTHS, VARIANTS[variant], strict=True), 1):
         x = conv_block(x, filters, convolutions, f"block{block}")
     if include_top:
-        x = layers.Flatten(name="flatten")(x)
+        x = flatten(x)
         for i in (1, 2):
             x = dense_dropout(x, dense_units, dropout, i)
         x = predictions(x, num_classes, classifier_activation)

@@ -2,6 +2,8 @@ import keras
 import numpy as np
 import pytest
 
+from keras_dl import create_model, model_info
+from keras_dl.errors import UserError
 from keras_dl.layers import LocalResponseNormalization
 from keras_dl.vision.alexnet import alexnet
 from keras_dl.vision.lenet import lenet5
@@ -183,6 +185,24 @@ def test_wrong_arguments_are_refused():
         overfeat(padding="full")
     with pytest.raises(ValueError, match="pooling is None, 'avg' or 'max'; got 'mean'"):
         nin(include_top=False, pooling="mean")
+
+
+@pytest.mark.parametrize("name", ["alexnet", "lenet5", "vgg11", "siamese"])
+def test_dense_layers_of_a_map_of_unknown_size_are_refused(name):
+    with pytest.raises(UserError, match="give input_shape a height and a width"):
+        create_model(name, input_shape=(None, None, 3))
+
+
+@pytest.mark.parametrize(("name", "pooling"), [("nin", {}), ("darknet19", {}), ("overfeat", {"pooling": "avg"})])
+def test_half_precision_does_not_round_the_scores_of_the_classes(name, pooling):
+    keras.config.set_dtype_policy("mixed_float16")
+    try:
+        model = without_memory(model_info(name).builder, **pooling)
+    finally:
+        keras.config.set_dtype_policy("float32")
+    order = [layer.name for layer in model.layers]
+    head = model.layers[order.index("predictions") :]
+    assert [layer.compute_dtype for layer in head] == ["float32"] * 3
 
 
 def test_nin_under_a_sigmoid_can_say_no():
