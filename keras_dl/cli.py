@@ -16,6 +16,8 @@ import tyro
 from keras_dl.errors import UserError
 from keras_dl.run import check_free, load_config
 
+MOST = 2**31
+
 
 @dataclasses.dataclass(frozen=True)
 class Options:
@@ -49,13 +51,15 @@ class Command(NamedTuple):
 
 
 def check_positive(options: Any, *fields: str) -> None:
-    """Refuses options that are not above 0, or infinite; None passes.
+    """Refuses options that are not above 0, infinite, or counts that TensorFlow's integers don't hold; None passes.
 
     Raises:
         UserError: naming the flag.
     """
     for field in fields:
         value = getattr(options, field)
+        if isinstance(value, int) and value >= MOST:
+            raise UserError(f"--{field.replace('_', '-')} is {value}; give less than {MOST:,}")
         if value is not None and not 0 < value < math.inf:
             limit = ", but a finite number" if value == math.inf else ""
             raise UserError(f"--{field.replace('_', '-')} is {value}; give more than 0{limit}")

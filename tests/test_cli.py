@@ -129,6 +129,11 @@ def test_numbers_must_be_finite(value, message):
         check_positive(SimpleNamespace(clip_norm=value), "clip_norm")
 
 
+def test_counts_fit_the_integers_of_tensorflow():
+    with pytest.raises(UserError, match="--batch-size is 2147483648; give less than 2,147,483,648$"):
+        check_positive(SimpleNamespace(batch_size=2**31), "batch_size")
+
+
 def test_a_name_as_long_as_there_may_be_is_written(tmp_path):
     path = tmp_path / f"{'猫' * 84}.b"  # 254 bytes
     write_bytes(path, b"1")
