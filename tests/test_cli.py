@@ -130,7 +130,7 @@ def test_numbers_must_be_finite(value, message):
 
 
 def test_counts_fit_the_integers_of_tensorflow():
-    with pytest.raises(UserError, match="--batch-size is 2147483648; give less than 2,147,483,648$"):
+    with pytest.raises(UserError, match=r"--batch-size is 2147483648; give less than 2,147,483,648$"):
         check_positive(SimpleNamespace(batch_size=2**31), "batch_size")
 
 
