@@ -7,7 +7,7 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from keras_dl.data.check import checked_image_set
 from keras_dl.data.image_set import ImageSet
 from keras_dl.data.parts import part_of
 from keras_dl.errors import UserError
-from keras_dl.run import is_run
+from keras_dl.run import RUNS, is_run
 
 SUFFIXES = frozenset(
     f".{name}"
@@ -23,14 +23,15 @@ SUFFIXES = frozenset(
     for name in names.split()
 )
 _NO_PICTURES = frozenset((".txt", ".csv", ".json", ".xml", ".md", ".db", ".ini"))
+_OUTPUTS = frozenset((RUNS.name, "saved_models"))  # what an application leaves where its command is typed
 
 
-def find_pictures(folder: Path, links: bool = False) -> list[Path]:
+def find_pictures(folder: Path, links: bool = True) -> list[Path]:
     """Picture files in a folder and below, by suffix, sorted; hidden files and folders are left out."""
     return _pictures(find_files(folder, links=links))
 
 
-def find_files(folder: Path, pattern: str = "*", links: bool = False) -> list[Path]:
+def find_files(folder: Path, pattern: str = "*", links: bool = True) -> list[Path]:
     """Files of that pattern in a folder and below, sorted; hidden files and folders are left out, and run folders.
 
     Args:
@@ -93,34 +94,37 @@ def check_name(path: Path | str) -> None:
 def read_class_folders(root: Path, strict: bool = False) -> ImageSet:
     """A folder per class; a picture's class is the first folder below `root`, however deep the file lies.
 
-    Files of unknown suffixes are counted in `skipped`, or an error with `strict`.
+    Files of unknown suffixes and pictures outside class folders are counted in `skipped`, or an error with `strict`.
 
     Raises:
         UserError: for an empty folder, pictures outside class folders only, a class folder without pictures, a name
             that is not UTF-8, or folders that hold all classes each (`train`, `val` ...) where those of classes are
             due.
     """
-    folders = _folders(root)
+    folders = [folder for folder in _folders(root) if folder.name not in _OUTPUTS or find_pictures(folder)]
+    loose = _loose_pictures(root)
     if not folders:
-        loose = len(find_pictures(root))
-        found = f"has {loose:,} pictures but no class folders" if loose else "is an empty folder"
+        found = f"has {len(loose):,} pictures but no class folders" if loose else "is an empty folder"
         raise UserError(f"{root} {found}: put the pictures of each class into a folder of its own, {root}/CLASS/")
     _refuse_splits(root, folders)
     files = [find_files(folder) for folder in folders]
     pictures = [_pictures(found) for found in files]
     for folder, all_files, found in zip(folders, files, pictures, strict=True):
         if not found:
-            unread, _ = _unread(all_files)
-            but = f" that can be read, but {unread[0][0]}: {unread[0][1]}" if unread else ": add some"
+            unread = _unread(all_files)
+            but = f" that can be read, but {unread[0].name}: {unread[0].mend}" if unread else ": add some"
             raise UserError(f"class folder {folder} has no pictures{but}, or remove it")
-    unread, _ = _unread(itertools.chain(*files))
+    unread = _unread(itertools.chain(*files))
+    if loose:
+        name = f"{len(loose):,} picture{'s'[: len(loose) != 1]} outside the class folders"
+        unread.append(_Unread(name, len(loose), "move into the folder of its class, or remove"))
     if unread and strict:
-        raise UserError(f"{root} has {unread[0][0]}: {unread[0][1]}; or leave out --strict to skip them")
+        raise UserError(f"{root} has {unread[0].name}: {unread[0].mend}; or leave out --strict to skip them")
     names = [str(path) for found in pictures for path in found]
     labels = np.repeat(np.arange(len(folders), dtype="int32"), [len(found) for found in pictures])
     class_names = [folder.name for folder in folders]
     images = checked_image_set(names, labels, class_names, names=names, source=str(root), strict=strict)
-    return _with_unread(images, itertools.chain(*files))
+    return _with_unread(images, unread)
 
 
 def read_pictures(
@@ -157,11 +161,17 @@ def read_pictures(
     source = files[0] if len(files) == 1 else f"{len(files):,} files"
     labels = np.zeros(len(files), "int32")
     images = checked_image_set(files, labels, (), names=files, source=source, strict=strict)
-    return _with_unread(images, beside)
+    return _with_unread(images, _unread(beside))
 
 
 def _folders(root: Path) -> list[Path]:
-    return sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
+    return sorted(
+        path for path in root.iterdir() if path.is_dir() and not path.name.startswith(".") and not is_run(path)
+    )
+
+
+def _loose_pictures(root: Path) -> list[Path]:
+    return _pictures(path for path in root.iterdir() if path.is_file() and not path.name.startswith("."))
 
 
 def _refuse_splits(root: Path, folders: Sequence[Path]) -> None:
@@ -194,8 +204,14 @@ def _pictures(files: Iterable[Path]) -> list[Path]:
     return [path for path in files if path.suffix.lower() in SUFFIXES]
 
 
-def _unread(found: Iterable[Path]) -> tuple[list[tuple[str, str]], int]:
-    """What lies among the pictures and may be one of an unknown format: count per suffix and the mend, and how many."""
+class _Unread(NamedTuple):
+    name: str
+    count: int
+    mend: str
+
+
+def _unread(found: Iterable[Path]) -> list[_Unread]:
+    """What lies among the pictures and may be one of an unknown format, by suffix."""
     counts = Counter(path.suffix.lower() for path in found)
     for suffix in SUFFIXES | _NO_PICTURES:
         del counts[suffix]
@@ -204,10 +220,14 @@ def _unread(found: Iterable[Path]) -> tuple[list[tuple[str, str]], int]:
         files = f"file{'s'[: count != 1]}"
         name = f"{count:,} {suffix} {files}" if suffix else f"{count:,} {files} without a suffix"
         heic = suffix in (".heic", ".heif")
-        unread.append((name, "convert to JPEG" if heic else "no known picture format, convert to JPEG or remove"))
-    return unread, counts.total()
+        mend = "convert to JPEG" if heic else "no known picture format, convert to JPEG or remove"
+        unread.append(_Unread(name, count, mend))
+    return unread
 
 
-def _with_unread(images: ImageSet, files: Iterable[Path]) -> ImageSet:
-    unread, count = _unread(files)
-    return dataclasses.replace(images, skipped=(*unread, *images.skipped), skipped_files=count + images.skipped_files)
+def _with_unread(images: ImageSet, unread: Sequence[_Unread]) -> ImageSet:
+    return dataclasses.replace(
+        images,
+        skipped=(*((each.name, each.mend) for each in unread), *images.skipped),
+        skipped_files=sum(each.count for each in unread) + images.skipped_files,
+    )

@@ -53,7 +53,7 @@ def read_images(
         return read_tfds(text.removeprefix("tfds:"), strict, labels)
     path = Path(text)
     if path.is_dir():
-        records = sorted(file for file in path.glob("*.tfrecord*") if file.is_file())
+        records = sorted(path / name for name in glob.glob("*.tfrecord*", root_dir=path) if (path / name).is_file())
         if records:
             return read_tfrecords(records, strict, labels)
         if labels:

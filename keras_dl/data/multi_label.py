@@ -1,6 +1,7 @@
 """Pictures with several labels each, or none: a CSV of file and labels."""
 
 import csv
+import io
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,12 @@ def read_multi_label(table: Path, folder: Path, strict: bool = False) -> ImageSe
     """
     try:
         with table.open(newline="", encoding="utf-8-sig") as file:
-            numbered = {number: row for number, row in enumerate(csv.reader(file), 1) if row}
+            text = file.read()
+        if "\0" in text:  # as of UTF-16 without its mark; no file is called so
+            raise csv.Error("it has null characters")
+        # Spreadsheets write rows of nothing but separators below the last one.
+        read = enumerate(csv.reader(io.StringIO(text, newline="")), 1)
+        numbered = {number: row for number, row in read if any(map(str.strip, row))}
     except OSError as error:
         raise UserError(f"{table} can't be read: {error.strerror}") from None
     except (UnicodeDecodeError, csv.Error) as error:
@@ -43,6 +49,8 @@ def read_multi_label(table: Path, folder: Path, strict: bool = False) -> ImageSe
     for number, row in numbered.items():
         if len(row) != len(header):
             raise UserError(f"{table} row {number} has {len(row)} columns, the header has {len(header)}")
+        if not row[0].strip():
+            raise UserError(f"{table} row {number} names no file: name its picture, or remove the row")
     rows = list(numbered.values())
     if len(header) == 2 and not all(row[1].strip() in ("0", "1") for row in rows):
         class_names, labels = _separated(table, [row[1] for row in rows])

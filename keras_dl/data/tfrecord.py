@@ -67,6 +67,9 @@ def _read_file(file: Path, need_label: bool) -> tuple[list[bytes], list[int]]:
             images += record["image"].tolist()
             labels += record["label"].tolist() if need_label else [0] * len(record["image"])
     except tf.errors.DataLossError:
+        with file.open("rb") as start:
+            if start.read(2) == b"\x1f\x8b":  # RFC 1952, 2.3.1
+                raise UserError(f"{file} is compressed by gzip: unpack it") from None
         raise UserError(f"{file} is no TFRecord file, or a damaged one, after record {len(images)}") from None
     except tf.errors.InvalidArgumentError:
         needed = "`image` (bytes)" + " and `label` (int64)" * need_label

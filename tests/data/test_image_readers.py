@@ -1,5 +1,6 @@
 import errno
 import functools
+import gzip
 import io
 import os
 import re
@@ -59,6 +60,42 @@ def test_class_folders(tmp_path):
     assert images.labels.dtype == np.int32
     assert images.skipped == () and images.source == str(root)
     assert images.common_size == 96
+
+
+def test_linked_folders_of_pictures(tmp_path):
+    root = class_folders(tmp_path / "photos", 1)
+    class_folders(tmp_path / "elsewhere", 2, ("more",))
+    (root / "ant" / "linked").symlink_to(tmp_path / "elsewhere" / "more")
+    assert read_images(root).labels.tolist() == [0, 0, 0, 1]
+    assert len(read_pictures([root])) == 4
+
+
+def test_pictures_outside_the_class_folders_are_counted(tmp_path):
+    root = class_folders(tmp_path / "photos", 2)
+    for name in ("a.jpg", "b.PNG", ".c.jpg"):
+        drawing().save(root / name)
+    (root / "notes.txt").write_text("no picture")
+    images = read_images(root)
+    assert len(images) == 4 and images.skipped_files == 2
+    assert images.skipped == (
+        ("2 pictures outside the class folders", "move into the folder of its class, or remove"),
+    )  # fmt: skip
+    assert "has 2 pictures outside the class folders: move" in refused(root, strict=True)
+
+
+def test_runs_and_exports_beside_the_classes(tmp_path):
+    """As `--data .` leaves them, which is then to be evaluated."""
+    root = class_folders(tmp_path / "photos", 1)
+    for run in (root / "mine", root / "runs" / "face_gan" / "1", root / "runs" / "image_classification" / "1"):
+        (run / "plots").mkdir(parents=True)
+        (run / "config.json").write_text("{}")
+        drawing().save(run / "plots" / "picture.png")
+    for name in ("face_gan", "image_classification"):
+        (root / "saved_models" / name / "1").mkdir(parents=True)
+        (root / "saved_models" / name / "1" / "saved_model.pb").write_bytes(b"x")
+    images = read_images(root)
+    assert images.class_names == ("ant", "bee") and images.skipped == ()
+    assert read_images(class_folders(tmp_path / "sport", 1, ("goals", "runs"))).class_names == ("goals", "runs")
 
 
 @pytest.mark.parametrize(("width", "height", "common"), [(28, 28, 28), (60, 96, 96), (97, 20, None)])
@@ -378,6 +415,15 @@ def test_tfrecords(tmp_path):
     assert "train.tfrecord-0 record 1: label 1, but labels.txt has only 1 names" in refused(folder)
 
 
+def test_hidden_and_compressed_tfrecords(tmp_path):
+    rows = [(encoded(drawing(24, 24), "PNG"), label) for label in (0, 1)]
+    write_records(tmp_path / "a.tfrecord", rows)
+    (tmp_path / "._a.tfrecord").write_bytes(bytes(range(40)))  # macOS leaves it on other systems' disks
+    assert len(read_images(tmp_path)) == 2
+    (tmp_path / "a.tfrecord").write_bytes(gzip.compress((tmp_path / "a.tfrecord").read_bytes()))
+    assert "a.tfrecord is compressed by gzip: unpack it" in refused(tmp_path)
+
+
 def test_labels_that_count_from_one(tmp_path):
     rows = [(encoded(drawing(24, 24, seed=label), "PNG"), label) for label in (3, 1, 3)]
     write_records(tmp_path / "a.tfrecord", rows)
@@ -450,6 +496,7 @@ def test_several_labels(tmp_path):
     [
         "file,labels\na.jpg,sea\nb.jpg,sky\n\n./a.jpg,sky\na.jpg,\n",
         "file,sea,sky\na.jpg,1,0\nb.jpg,0,1\na.jpg,0,1\n",
+        "file,sea,sky\na.jpg,1,0\n , ,\nb.jpg,0,1\na.jpg,0,1\n,,\n",
     ],
 )
 def test_rows_of_one_file_are_one_picture(tmp_path, text):
@@ -473,6 +520,8 @@ def test_rows_of_one_file_are_one_picture(tmp_path, text):
         ("file,labels\nx.jpg,a\n", "no readable picture"),
         ('file,labels\nx.jpg,"a,b"\ny.jpg,a\n', "separates labels by ',': use '|'"),
         ("file,labels\nx.jpg,a;b\n", "separates labels by ';': use '|'"),
+        ("file,labels\nx.jpg,a\n,b\n", "row 3 names no file"),
+        ("file,labels\nx\0.jpg,a\n", "is no CSV in UTF-8: it has null characters"),
         ("x.JPG,a\ny.jpg,b\n", "needs a header: its first row is already of a picture, x.JPG"),
     ],
 )
