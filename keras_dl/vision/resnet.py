@@ -14,8 +14,10 @@ def batch_norm(x: Any, name: str) -> Any:
     return layers.BatchNormalization(momentum=0.9, epsilon=1.001e-5, name=name)(x)
 
 
-def conv_bn(x: Any, filters: int, kernel: int, strides: int, name: str, use_bias: bool = True) -> Any:
-    x = layers.Conv2D(filters, kernel, strides, padding="same", use_bias=use_bias, name=f"{name}_conv")(x)
+def conv_bn(
+    x: Any, filters: int, kernel: int, strides: int, name: str, use_bias: bool = True, padding: str = "same"
+) -> Any:
+    x = layers.Conv2D(filters, kernel, strides, padding, use_bias=use_bias, name=f"{name}_conv")(x)
     return batch_norm(x, f"{name}_bn")
 
 
@@ -23,9 +25,19 @@ def conv_bn_relu(x: Any, filters: int, kernel: int, strides: int, name: str, use
     return layers.ReLU(name=f"{name}_relu")(conv_bn(x, filters, kernel, strides, name, use_bias))
 
 
+def first_conv(x: Any, filters: int, strides: int, name: str) -> Any:
+    """The 3x3 convolution that may halve the map. Its windows then lie around the places that a shortcut takes: with a
+    stride, Keras's own "same" pads an even map at the end alone, which moves them by a pixel."""
+    if strides == 1:
+        return conv_bn_relu(x, filters, 3, 1, f"{name}_1")
+    x = layers.ZeroPadding2D(1, name=f"{name}_1_pad")(x)
+    x = conv_bn(x, filters, 3, strides, f"{name}_1", padding="valid")
+    return layers.ReLU(name=f"{name}_1_relu")(x)
+
+
 def plain_block(x: Any, filters: int, strides: int, name: str) -> Any:
     """Figure 3, middle: a basic block without its shortcut."""
-    x = conv_bn_relu(x, filters, 3, strides, f"{name}_1")
+    x = first_conv(x, filters, strides, name)
     return layers.ReLU(name=f"{name}_out")(conv_bn(x, filters, 3, 1, f"{name}_2"))
 
 
@@ -33,7 +45,7 @@ def basic_block(x: Any, filters: int, strides: int, name: str) -> Any:
     """Figure 5, left: two 3x3 convolutions; a 1x1 projection where the shape changes (option B)."""
     same = strides == 1 and x.shape[-1] == filters
     shortcut = x if same else conv_bn(x, filters, 1, strides, f"{name}_0")
-    x = conv_bn_relu(x, filters, 3, strides, f"{name}_1")
+    x = first_conv(x, filters, strides, name)
     x = conv_bn(x, filters, 3, 1, f"{name}_2")
     return layers.ReLU(name=f"{name}_out")(layers.Add(name=f"{name}_add")([shortcut, x]))
 
@@ -54,6 +66,7 @@ def identity_block(x: Any, filters: int, strides: int, name: str) -> Any:
     if strides != 1:
         widen = (filters - x.shape[-1]) // 2
         shortcut = keras.ops.pad(x[:, ::strides, ::strides], ((0, 0), (0, 0), (0, 0), (widen, widen)))
+    # Keras's "same", unlike `first_conv`: the weights that the package carries were learned with it.
     x = conv_bn_relu(x, filters, 3, strides, f"{name}_1", use_bias=False)
     x = conv_bn(x, filters, 3, 1, f"{name}_2", use_bias=False)
     return layers.ReLU(name=f"{name}_out")(layers.Add(name=f"{name}_add")([shortcut, x]))

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from keras_dl import create_model, list_models, model_info
+from keras_dl.vision.resnet import basic_block, plain_block
 from keras_dl.weights import copy_weights
 
 PREPROCESSING = {"resnet": "resnet", "vgg": "vgg16", "inception_v3": "inception_v3", "densenet": "densenet"}
@@ -77,6 +78,19 @@ def test_pooled_features_and_probabilities(pooling):
     peer, ours = build_pair("inception_v3", (75, 75, 3), include_top=False, pooling=pooling)
     assert ours.output.shape == (None, 2048)
     assert difference("inception_v3", peer, ours) < 1e-4
+
+
+@pytest.mark.parametrize("block", [basic_block, plain_block])
+@pytest.mark.parametrize("side", [6, 7])
+def test_a_convolution_that_halves_the_map_looks_where_a_shortcut_looks(block, side):
+    images = keras.Input((side, side, 2))
+    model = keras.Model(images, block(images, 2, 2, "b"))
+    kernel = np.zeros((3, 3, 2, 2), "float32")
+    kernel[1, 1] = np.eye(2)
+    model.get_layer("b_1_conv").set_weights([kernel, np.zeros(2)])
+    x = np.random.default_rng(0).uniform(0, 1, (1, side, side, 2)).astype("float32")
+    centres = keras.Model(images, model.get_layer("b_1_conv").output)(x)
+    np.testing.assert_allclose(keras.ops.convert_to_numpy(centres), x[:, ::2, ::2], atol=1e-6)
 
 
 def test_preprocessing_is_the_peers():
