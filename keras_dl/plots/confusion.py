@@ -35,7 +35,7 @@ def confusion_matrix(matrix: np.ndarray, class_names: Sequence[str], title: str 
     margin = 0.075 * max(map(text_width, labels)) + 1.1
     pairs = worst_pairs(matrix, 12) if many else []
     indent = 13 + 7 * max(3, len(str(pairs[0][2] if pairs else 0)))  # points: the widest count stands before the names
-    beside = max(3.4, 5.4 - margin) + (indent - 34) / 72 if many else 1.1  # short names leave too little for the title
+    beside = max(3.4, 5.4 - margin) + (indent - 34) / 72 if many else 1.4  # short names leave too little for the title
     figure = Figure(figsize=(max(4.6, side + margin + beside), side + margin))
     axes = figure.add_subplot()
     shares = np.ma.masked_invalid(matrix / np.where(support := matrix.sum(axis=1, keepdims=True), support, np.nan))

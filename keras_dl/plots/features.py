@@ -59,7 +59,8 @@ def nearest_neighbours(
         other = neighbours[i, j]
         same = labels[other] == labels[queries[i]]
         show(grid[i, j + 1], images[other], frame=BLUE if same else VERMILION, linewidth=1.5)
-        name = names[labels[other]] if same else f"✗ {shorten(names[labels[other]], 11)}"
+        name = shorten(names[labels[other]], 13 if same else 11)  # captions of neighbours must not meet
+        name = name if same else f"✗ {name}"
         text = f"{name}  {similarities[i, j]:.2f}"
         caption(grid[i, j + 1], 0, text, color=BLUE if same else VERMILION, fontsize=7.5)
     for axes in grid[:, 1 + neighbours.shape[1] :].flat:

@@ -4,6 +4,7 @@ import functools
 import logging
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Sequence
 
 from matplotlib import font_manager
@@ -45,15 +46,18 @@ def drawable(text: str, substitute: str = "?") -> str:
 
 
 def class_labels(names: Sequence[str], width: int = 24) -> list[str]:
-    """Class names fit for an axis or a legend: in one line, at most `width` letters wide, and drawable.
+    """Class names fit for an axis or a legend: in one line, at most `width` letters wide, drawable, and different.
 
-    A name that no installed font can draw becomes its number, `#0` on, and one line in the log says so.
+    A name that no installed font can draw becomes its number, `#0` on, and one line in the log says so. Names that
+    shortening made equal begin with theirs.
     """
-    labels = []
-    for number, name in enumerate(names):
-        line = " ".join(str(name).split())
-        labels.append(shorten(line, width) if drawable(line) == line else f"#{number}")
-    return labels
+    lines = [" ".join(str(name).split()) for name in names]
+    labels = [shorten(line, width) if drawable(line) == line else f"#{number}" for number, line in enumerate(lines)]
+    count = Counter(labels)
+    return [
+        label if count[label] == 1 else shorten(f"#{number} {lines[number]}", width)
+        for number, label in enumerate(labels)
+    ]
 
 
 def shorten(text: str, width: int) -> str:

@@ -53,6 +53,16 @@ def test_names_do_not_run_into_each_other(classes, tmp_path):
     assert figure.get_figwidth() <= 14
 
 
+@pytest.mark.parametrize("classes", [2, 12])
+@pytest.mark.parametrize("letters", [8, 24])
+def test_the_words_at_both_sides_are_whole(classes, letters):
+    figure = confusion_matrix.draw(np.eye(classes, dtype=int), [f"{'x' * letters}{i}" for i in range(classes)])
+    figure.draw_without_rendering()
+    axes = figure.axes[0]
+    assert axes.yaxis.label.get_window_extent().x0 > 0
+    assert axes.child_axes[0].get_tightbbox().x1 < figure.bbox.x1
+
+
 @pytest.mark.parametrize("name", ["c{}", "class_{:03}", "a rather long name of class {}"])
 def test_the_list_of_confusions_is_whole_and_counts_stand_clear_of_names(name):
     matrix = np.ones((40, 40), int)

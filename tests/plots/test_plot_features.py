@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
@@ -58,6 +60,13 @@ def test_neighbours_are_drawn_beside_their_query():
 def test_the_title_is_whole_above_few_neighbours():
     figure = nearest_neighbours.draw([np.zeros((4, 4, 3))] * 3, np.eye(3), [0, 0, 1], ["cat", "dog"])
     assert figure.texts[0].get_window_extent().x1 < figure.bbox.x1
+
+
+def test_captions_of_long_names_do_not_meet():
+    names = ["Mammals of the west", "Mushrooms under oaks"]
+    figure = nearest_neighbours.draw([np.zeros((4, 4, 3))] * 8, np.eye(8), [0, 0, 0, 0, 1, 1, 1, 1], names)
+    row = sorted((text.get_window_extent() for text in figure.texts[7:13]), key=lambda box: box.x0)
+    assert all(left.x1 < right.x0 for left, right in itertools.pairwise(row))
 
 
 def test_a_single_image_has_no_neighbours():

@@ -99,5 +99,10 @@ def test_shorten_is_never_wider_than_asked(text, width):
     assert 0 < fonts.text_width(fonts.shorten(text, width)) <= width
 
 
+def test_long_names_that_differ_in_the_middle_are_told_apart():
+    names = ["photographs of a grey cat in a house", "photographs of a young dog in a house", "sea"]
+    assert fonts.class_labels(names, 20) == ["#0 photograp…a house", "#1 photograp…a house", "sea"]
+
+
 def test_names_are_drawn_on_one_line():
     assert fonts.class_labels(["two\nlines", "tab\tbed"]) == ["two lines", "tab bed"]
