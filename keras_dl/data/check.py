@@ -18,6 +18,8 @@ from keras_dl.data.progress import Progress
 from keras_dl.errors import UserError
 
 LARGEST_COMMON_SIZE = 96
+# TensorFlow decodes less (jpeg_mem.cc); the eighth of a JPEG's side that is looked at here may come of more.
+_TOO_MANY_PIXELS = 1 << 29
 _TENSORFLOW_ONLY = {b"\xff\xd8\xff": "JPEG", b"\x89PNG": "PNG"}
 _HEIC = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}  # ISO 23008-12, annexes B and C
 _ABOUT_THE_PATH = {
@@ -58,7 +60,8 @@ def check_pictures(pictures: Sequence[str] | Sequence[bytes], names: Sequence[st
     """
     sizes = _decoded_sizes(pictures)
     images = list(pictures)
-    skipped: dict[int, str] = {}
+    too_large = np.flatnonzero(sizes.prod(1, dtype="int64") >= _TOO_MANY_PIXELS)
+    skipped = dict.fromkeys(too_large, f"too large (TensorFlow decodes {_TOO_MANY_PIXELS - 1:,} pixels at most)")
     refused = np.flatnonzero(sizes[:, 0] == 0)
     with ThreadPoolExecutor() as pool, Progress("converting pictures", len(refused)) as progress:
         for i, (image, size, reason) in zip(refused, pool.map(_rescue, [pictures[i] for i in refused]), strict=True):

@@ -12,7 +12,7 @@ import tensorflow as tf
 from pictures import class_folders, drawing, encoded, exif
 from PIL import Image
 
-from keras_dl.data import convert
+from keras_dl.data import check, convert
 from keras_dl.data.convert import cache_folder
 from keras_dl.data.images import evaluation_batches, read_images, read_pictures
 from keras_dl.data.picture import read_picture
@@ -193,6 +193,17 @@ def test_a_picture_of_too_many_pixels_is_named_as_such(tmp_path, monkeypatch):
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 3000)
     (skipped,) = read_images(root).skipped
     assert skipped == (str(root / "ant" / "large.tif"), "too large (Pillow converts 6,000 pixels at most)")
+
+
+def test_a_jpeg_larger_than_the_decoder_takes_is_named_as_such(tmp_path, monkeypatch):
+    root = class_folders(tmp_path / "photos", 2, width=40, height=30)
+    drawing(60, 50).save(root / "ant" / "large.jpg")
+    monkeypatch.setattr(check, "_TOO_MANY_PIXELS", 3000)
+    images = read_images(root)
+    assert len(images) == 4
+    assert images.skipped == (
+        (str(root / "ant" / "large.jpg"), "too large (TensorFlow decodes 2,999 pixels at most)"),
+    )  # fmt: skip
 
 
 def test_files_of_unknown_formats_are_counted(tmp_path):
