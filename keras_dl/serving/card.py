@@ -68,7 +68,7 @@ def to_markdown(card: Mapping[str, Any]) -> str:
         "| split | metric | value |",
         "| --- | --- | --: |",
         *(
-            f"| {split} | {metric} | {f'{value:.4g}' if isinstance(value, float) else value} |"
+            f"| {split} | {_cell(metric)} | {f'{value:.4g}' if isinstance(value, float) else value} |"
             for split, values in card["metrics"].items()
             for metric, value in values.items()
         ),
@@ -84,3 +84,8 @@ def to_markdown(card: Mapping[str, Any]) -> str:
                 shape = ", ".join("N" if i == 0 else str(n or "any") for i, n in enumerate(spec["shape"]))
                 lines.append(f"| {name} | {side[:-1]} `{tensor}` | {spec['dtype']} | [{shape}] |")
     return "\n".join(lines) + "\n"
+
+
+def _cell(text: str) -> str:
+    """Metrics have classes' names in theirs, and these are the user's: a bar would begin another column."""
+    return text.replace("|", "\\|")

@@ -33,6 +33,9 @@ class Client:
         timeout: seconds to wait for an answer.
         rows: REST only: send a list of rows instead of a list per input.
         max_message_mb: gRPC only: the largest message in MiB.
+
+    Raises:
+        UserError: if the timeout is not positive.
     """
 
     def __init__(
@@ -47,6 +50,8 @@ class Client:
         max_message_mb: int = 256,
     ) -> None:
         self.model, self.signature = model, signature
+        if not timeout > 0:
+            raise UserError(f"the timeout is {timeout:g} seconds; give more than 0")
         if protocol == "rest":
             self._interface: Any = Rest(address, model, version, timeout, rows)
         elif protocol == "grpc":

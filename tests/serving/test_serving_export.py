@@ -1,5 +1,6 @@
 """Exports: what a version folder holds, the rules it keeps, and that it appears whole or not at all."""
 
+import dataclasses
 import importlib
 import json
 import resource
@@ -13,6 +14,7 @@ from toy_model import CARD, LABELS, SIZE, build_net, make_signatures
 
 from keras_dl.errors import UserError
 from keras_dl.serving import export as export_module
+from keras_dl.serving.card import to_markdown
 from keras_dl.serving.export import Signature, export, versions
 from keras_dl.serving.saved_model import read_graph
 
@@ -50,6 +52,11 @@ def test_model_card_names_data_metrics_command_versions(exported):
     assert "| test | accuracy | 0.3333 |" in text
     assert "| serving_default | input `image_bytes` | string | [N] |" in text
     assert "`python -m apps.toy`" in text
+
+
+def test_a_class_with_a_bar_in_its_name_has_its_row_in_the_card():
+    card = dataclasses.replace(CARD, metrics={"test": {"recall/a|b": 0.5}}).fill("toy", 1, {})
+    assert "| test | recall/a\\|b | 0.5 |" in to_markdown(card)
 
 
 def test_names_and_types_survive(tmp_path):
