@@ -218,6 +218,9 @@ def _slurm_config(environment: Mapping[str, str]) -> dict:
     hosts = [f"{node}:{port + i}" for node, count in zip(nodes, counts, strict=False) for i in range(count)]
     if len(nodes) != len(counts) or rank >= len(hosts):
         raise UserError(f"this Slurm step has {len(hosts)} tasks on {len(nodes)} nodes, but SLURM_PROCID is {rank}")
+    spread = environment.get("SLURM_DISTRIBUTION", "block")
+    if max(counts) > 1 and not spread.startswith("block"):
+        raise UserError(f"srun --distribution={spread} numbers tasks across the nodes; start with --distribution=block")
     return _worker_config(hosts, rank)
 
 

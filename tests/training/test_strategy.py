@@ -40,6 +40,10 @@ def test_slurm_step_keeps_the_order_of_its_tasks():
     assert cluster_config(environment) == config(hosts, 3)
     with pytest.raises(UserError, match="SLURM_STEP_NODELIST"):
         cluster_config({k: v for k, v in environment.items() if k != "SLURM_STEP_NODELIST"})
+    with pytest.raises(UserError, match="srun --distribution=cyclic numbers tasks across the nodes"):
+        cluster_config(environment | {"SLURM_DISTRIBUTION": "cyclic"})
+    one_a_node = environment | {"SLURM_STEP_TASKS_PER_NODE": "1(x3)", "SLURM_PROCID": "2"}
+    assert cluster_config(one_a_node | {"SLURM_DISTRIBUTION": "cyclic"})["cluster"]["worker"][2] == "gpu1:20123"
     assert cluster_config({"SLURM_STEP_NUM_TASKS": "1"}) is None
 
 
