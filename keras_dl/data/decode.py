@@ -18,6 +18,7 @@ Resize = Literal["crop", "stretch", "pad"]
 Branch = Callable[[], tf.Tensor]
 Test = Callable[[tf.Tensor], tf.Tensor]
 _LARGER_THAN_ANY = 1 << 20  # pixels a side
+_WEBP_LIMIT = 1 << 14  # likewise, of a frame
 
 
 def decode_image(encoded: tf.Tensor, size: Sequence[int], resize: Resize = "crop") -> tf.Tensor:
@@ -279,14 +280,18 @@ def _decode_webp(encoded: tf.Tensor) -> tf.Tensor:
 
     An animation whose header promises no transparency makes the op write RGBA into memory for RGB (TensorFlow 2.21:
     heap corruption), and it refuses to add a channel: so an animation's header is made to promise it.
+    Nor does the op look at the canvas before it makes room for it: up to 2^24 a side where the file is damaged.
     """
-    header = _header(encoded, 21)
+    header = _header(encoded, 30)
     animated = tf.reduce_all(header[12:16] == list(b"VP8X")) & (header[20] // 2 % 2 == 1)
 
     def animation() -> tf.Tensor:
         rest = tf.strings.substr(encoded, 21, tf.strings.length(encoded) - 21)
         promised = tf.strings.join([tf.strings.substr(encoded, 0, 20), b"\x12", rest])
-        return tf.io.decode_image(promised, channels=4, expand_animations=False)
+        sides = tf.reduce_sum(tf.reshape(header[24:30], [2, 3]) * [1, 256, 256**2], 1) + 1
+        possible = tf.debugging.assert_less(sides, _WEBP_LIMIT, "an animation larger than WebP can be")
+        with tf.control_dependencies([possible]):
+            return tf.io.decode_image(promised, channels=4, expand_animations=False)
 
     pixels = tf.cond(animated, animation, lambda: tf.io.decode_image(encoded, expand_animations=False))
     opaque = tf.pad(pixels, [[0, 0], [0, 0], [0, 4 - tf.shape(pixels)[-1]]], constant_values=255)

@@ -139,6 +139,14 @@ def test_of_an_animated_webp_only_the_first_frame_is_decoded(mode):
     assert np.array_equal(decode_image(tf.constant(damaged), (64, 96)), np.asarray(drawing()))
 
 
+def test_no_room_is_made_for_an_impossible_animation(decode):
+    frames = [drawing(20, 16), drawing(20, 16, seed=1)]
+    animation = bytearray(encoded(frames[0], "WEBP", save_all=True, append_images=frames[1:]))
+    animation[24:27] = (20_000).to_bytes(3, "little")
+    with pytest.raises(tf.errors.InvalidArgumentError, match="larger than WebP can be"):
+        decode(bytes(animation))
+
+
 @pytest.mark.parametrize("shape", [(1, 1), (20_000, 3), (2, 20_000)])
 @pytest.mark.parametrize("resize", ["crop", "stretch", "pad"])
 def test_extreme_shapes(shape, resize):
