@@ -1,5 +1,7 @@
 """`python -m keras_dl`: the table of architectures (name, file, paper, parameters)."""
 
+import os
+
 from keras_dl.registry import list_models, model_info
 
 
@@ -15,4 +17,5 @@ def table() -> str:
 
 
 if __name__ == "__main__":
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow comes with the first wing
     print(table())

@@ -187,8 +187,8 @@ def _writing(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         cause = error.strerror or str(error)
-    except tf.errors.OpError as error:
-        cause = str(error.message).splitlines()[0]
+    except tf.errors.OpError as error:  # "{{node}} file; cause [Op:kind]"
+        cause = str(error.message).splitlines()[0].rpartition("; ")[2].partition(" [Op:")[0]
     else:
         return
     raise UserError(f"can't write the export to {folder} ({cause}); free some space or name another folder")
