@@ -26,12 +26,12 @@ _NO_PICTURES = frozenset((".txt", ".csv", ".json", ".xml", ".md", ".db", ".ini")
 _OUTPUTS = frozenset((RUNS.name, "saved_models"))  # what an application leaves where its command is typed
 
 
-def find_pictures(folder: Path, links: bool = True) -> list[Path]:
+def find_pictures(folder: Path, links: bool = False) -> list[Path]:
     """Picture files in a folder and below, by suffix, sorted; hidden files and folders are left out."""
     return _pictures(find_files(folder, links=links))
 
 
-def find_files(folder: Path, pattern: str = "*", links: bool = True) -> list[Path]:
+def find_files(folder: Path, pattern: str = "*", links: bool = False) -> list[Path]:
     """Files of that pattern in a folder and below, sorted; hidden files and folders are left out, and run folders.
 
     Args:
@@ -101,13 +101,13 @@ def read_class_folders(root: Path, strict: bool = False) -> ImageSet:
             that is not UTF-8, or folders that hold all classes each (`train`, `val` ...) where those of classes are
             due.
     """
-    folders = [folder for folder in _folders(root) if folder.name not in _OUTPUTS or find_pictures(folder)]
+    folders = [folder for folder in _folders(root) if folder.name not in _OUTPUTS or find_pictures(folder, links=True)]
     loose = _loose_pictures(root)
     if not folders:
         found = f"has {len(loose):,} pictures but no class folders" if loose else "is an empty folder"
         raise UserError(f"{root} {found}: put the pictures of each class into a folder of its own, {root}/CLASS/")
     _refuse_splits(root, folders)
-    files = [find_files(folder) for folder in folders]
+    files = [find_files(folder, links=True) for folder in folders]
     pictures = [_pictures(found) for found in files]
     for folder, all_files, found in zip(folders, files, pictures, strict=True):
         if not found:
@@ -150,7 +150,7 @@ def read_pictures(
         check_name(path)
         if not path.exists():
             raise UserError(f"{path}: no such file or folder")
-        below = find_files(path) if path.is_dir() else []
+        below = find_files(path, links=True) if path.is_dir() else []
         found = _pictures(below) if path.is_dir() else [path]
         if not found:
             raise UserError(f"{path} has no pictures")
