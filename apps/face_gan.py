@@ -90,8 +90,6 @@ class Train(cli.TrainingOptions):
     features: Literal["builtin", "inception_v3"] = "builtin"
     """The net whose features tell real from generated: the small classifier that the package carries, or Inception-v3
     with ImageNet weights. Distances over different nets can't be compared."""
-    export: bool = True
-    """Write a SavedModel at the end."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -138,12 +136,6 @@ class Project(cli.Options):
     """Where it begins."""
     label: str | None = None
     """The class to look in, if the run was conditional. By default all of them."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Export(cli.Options):
-    output: Path = Path("saved_models")
-    """The folder that TF Serving reads; the version folder is made below it."""
 
 
 # Data
@@ -795,7 +787,7 @@ def export_gan(folder: Path, output: Path) -> Path:
     )
 
 
-def export(options: Export) -> None:
+def export(options: cli.ExportOptions) -> None:
     """Exports a trained generator for TF Serving: latent vectors, or a seed and a count, in; PNG bytes out."""
     folder = run.find_run(APPLICATION, options.run)
     print(f"run: {folder}\nexport: {export_gan(folder, options.output)}")
@@ -807,7 +799,7 @@ COMMANDS = {
     "generate": cli.Command(Generate, generate),
     "interpolate": cli.Command(Interpolate, interpolate),
     "project": cli.Command(Project, project),
-    "export": cli.Command(Export, export),
+    "export": cli.Command(cli.ExportOptions, export),
 }
 
 if __name__ == "__main__":

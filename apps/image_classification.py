@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -80,8 +79,6 @@ class Train(cli.TrainingOptions):
     auto is light; for the built-in digits, which mirrored are none, it is crop."""
     early_stopping: int | None = None
     """Stop after so many epochs without a better validation loss, and keep the best weights."""
-    export: bool = True
-    """Write a SavedModel at the end."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -101,9 +98,7 @@ class Predict(cli.Options):
 
 
 @dataclasses.dataclass(frozen=True)
-class Export(cli.Options):
-    output: Path = Path("saved_models")
-    """The folder that TF Serving reads; the version folder is made below it."""
+class Export(cli.ExportOptions):
     top_k: int = 5
     """Labels per picture."""
 
@@ -246,8 +241,6 @@ def settle(options: Train, images: ImageSet) -> tuple[Train, list[np.ndarray] | 
     Augmentation.parse(augment)
 
     weights, transfer = options.weights, options.transfer
-    if transfer == "architecture" and weights not in ("auto", "none"):
-        raise UserError(f"--transfer architecture starts from nothing; leave out --weights {weights}")
     if transfer == "architecture":
         weights = "none"
     automatic = weights == "auto"
@@ -273,7 +266,7 @@ def settle(options: Train, images: ImageSet) -> tuple[Train, list[np.ndarray] | 
     if transfer == "auto":
         transfer = "all" if initial else "architecture"
     if options.freeze_batch_norm and transfer == "architecture":
-        raise UserError("--freeze-batch-norm keeps pretrained statistics; --transfer architecture has none")
+        raise UserError("--freeze-batch-norm keeps pretrained statistics, and there are none; leave it out")
     print(f"{name} at {size}x{size}, weights: {weights}, transfer: {transfer}")
     settled = dataclasses.replace(
         options, model=name, image_size=size, weights=weights, transfer=transfer, augment=augment
@@ -285,7 +278,7 @@ def settle(options: Train, images: ImageSet) -> tuple[Train, list[np.ndarray] | 
 
 
 def check_options(options: Train) -> None:
-    """Refuses numbers out of range, before anything is read.
+    """Refuses numbers out of range and options that don't go together, before anything is read.
 
     Raises:
         UserError: naming the flag.
@@ -299,6 +292,10 @@ def check_options(options: Train) -> None:
         Augmentation.parse(options.augment)
     if options.model:
         check_task(options.model)
+    if options.transfer == "architecture" and options.weights not in ("auto", "none"):
+        raise UserError(f"--transfer architecture starts from nothing; leave out --weights {options.weights}")
+    if options.transfer == "architecture" and options.freeze_batch_norm:
+        raise UserError("--transfer architecture has no pretrained statistics; leave out --freeze-batch-norm")
     if options.weights not in ("auto", "imagenet", "builtin", "none") and not Path(options.weights).is_file():
         raise UserError(f"--weights {options.weights}: no such file; choose auto, imagenet, builtin or none, or a file")
 
@@ -642,18 +639,14 @@ def predict(options: Predict) -> None:
     model, class_names = load_classifier(folder)
     images = read_pictures(options.pictures)
     cli.say_skipped(images.skipped, images.skipped_files)
-    lines = []
-    try:
-        for first in range(0, len(images), PREDICTED_AT_ONCE):
-            some = images.subset(range(first, min(first + PREDICTED_AT_ONCE, len(images))))
-            for name, row in zip(some.names, scores_of(model, some), strict=True):
-                best = np.argsort(-row)[: options.top_k]
-                labels = {class_names[i]: round(float(row[i]), 6) for i in best}
-                print(f"{name}: " + ", ".join(f"{label} {share:.1%}" for label, share in labels.items()))
-                lines.append(json.dumps({"file": name, "labels": labels}, ensure_ascii=False) + "\n")
-    finally:  # what was done before Ctrl-C is kept
-        if lines:
-            run.write_text(folder / "predictions.jsonl", "".join(lines))
+    lines = run.Predictions(folder)
+    for first in range(0, len(images), PREDICTED_AT_ONCE):
+        some = images.subset(range(first, min(first + PREDICTED_AT_ONCE, len(images))))
+        for name, row in zip(some.names, scores_of(model, some), strict=True):
+            best = np.argsort(-row)[: options.top_k]
+            labels = {class_names[i]: round(float(row[i]), 6) for i in best}
+            print(f"{name}: " + ", ".join(f"{label} {share:.1%}" for label, share in labels.items()))
+            lines.add({"file": name, "labels": labels})
 
 
 # Export

@@ -96,8 +96,6 @@ class Train(cli.TrainingOptions):
     """Largest global norm of the gradient."""
     folds: int | None = None
     """Cross-validate: train and test so many times, each on another part. Measures, and exports nothing."""
-    export: bool = True
-    """Write a SavedModel at the end."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -118,12 +116,6 @@ class Predict(cli.Options):
     """A table's column of texts, if its name does not tell."""
     explain: bool = False
     """Say what each word did for the label."""
-
-
-@dataclasses.dataclass(frozen=True)
-class Export(cli.Options):
-    output: Path = Path("saved_models")
-    """The folder that TF Serving reads; the version folder is made below it."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -829,7 +821,7 @@ def export_classifier(folder: Path, output: Path) -> Path:
     )
 
 
-def export(options: Export) -> None:
+def export(options: cli.ExportOptions) -> None:
     """Exports a trained classifier for TF Serving: raw strings in, labels with probabilities out."""
     folder = run.find_run(APPLICATION, options.run)
     print(f"run: {folder}\nexport: {export_classifier(folder, options.output)}")
@@ -899,7 +891,7 @@ COMMANDS = {
     "train": cli.Command(Train, train),
     "evaluate": cli.Command(Evaluate, evaluate),
     "predict": cli.Command(Predict, predict),
-    "export": cli.Command(Export, export),
+    "export": cli.Command(cli.ExportOptions, export),
     "search": cli.Command(Search, search),
 }
 

@@ -121,8 +121,6 @@ class Train(Look, cli.TrainingOptions):
     """Muon's highest; it falls along a cosine."""
     width: int = 16
     """Channels of the network's first layer; the paper has 32."""
-    export: bool = True
-    """Write a SavedModel at the end."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -146,9 +144,7 @@ class Predict(cli.Options):
 
 
 @dataclasses.dataclass(frozen=True)
-class Export(Look):
-    output: Path = Path("saved_models")
-    """The folder that TF Serving reads; the version folders are made below it."""
+class Export(Look, cli.ExportOptions):
     size: int = 256
     """Pixels of the longer side of what the optimisation is to paint."""
 

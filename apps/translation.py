@@ -111,8 +111,6 @@ class Train(cli.TrainingOptions):
     """Hypotheses per sentence, for the evaluation and the export."""
     alpha: float = 0.6
     """Length penalty of the search: 0 for none; more favours longer translations."""
-    export: bool = True
-    """Write a SavedModel at the end."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,9 +142,7 @@ class Predict(cli.Options):
 
 
 @dataclasses.dataclass(frozen=True)
-class Export(cli.Options):
-    output: Path = Path("saved_models")
-    """The folder that TF Serving reads; the version folder is made below it."""
+class Export(cli.ExportOptions):
     beam: int | None = None
     """Hypotheses per sentence; by default the run's."""
     alpha: float | None = None

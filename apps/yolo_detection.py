@@ -86,8 +86,6 @@ class Train(cli.TrainingOptions):
     augment: str = "auto"
     """none, light (mirror,scale,colour), strong (these and mosaic), or any of mirror,flip,scale,colour,mosaic,mixup.
     auto is strong; for the built-in scenes, which differ enough, it is none."""
-    export: bool = True
-    """Write a SavedModel at the end."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -113,9 +111,8 @@ class Predict(Thresholds):
 
 
 @dataclasses.dataclass(frozen=True)
-class Export(Thresholds):
-    output: Path = Path("saved_models")
-    """The folder that TF Serving reads; the version folder is made below it."""
+class Export(Thresholds, cli.ExportOptions):
+    pass
 
 
 # Data

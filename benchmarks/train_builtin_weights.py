@@ -223,7 +223,7 @@ def epoch_batches(
     """Shuffled batches, cropped from four reflected pixels around; mirrored in every second epoch.
 
     A square of `cutout` pixels a side, somewhere in each picture, is set to the mean (DeVries and Taylor 2017). A
-    share of `mixup` of them are means of two, by a random weight, and so are their labels (Zhang et al. 2017).
+    share of `mixup` of them are means of two, by a random weight, which the labels don't follow: teachers label them.
     """
     rng = np.random.default_rng((seed, epoch))
     windows = np.lib.stride_tricks.sliding_window_view(images, (32, 32), axis=(1, 2))
@@ -233,7 +233,7 @@ def epoch_batches(
         rows = order[i * BATCH : (i + 1) * BATCH]
         batch = windows[rows, corners[0, rows], corners[1, rows]]
         batch = np.where(mirrored[rows, None, None, None], batch[..., ::-1], batch)
-        batch, targets = normalized(torch.from_numpy(batch)), F.one_hot(torch.from_numpy(labels[rows]), 10).float()
+        batch = normalized(torch.from_numpy(batch))
         if cutout:
             tops, lefts = (torch.from_numpy(rng.integers(0, 33 - cutout, (BATCH, 1))) for _ in range(2))
             row, column = ((torch.arange(32) >= first) & (torch.arange(32) < first + cutout) for first in (tops, lefts))
@@ -242,8 +242,7 @@ def epoch_batches(
             weight, chance = (torch.from_numpy(rng.random((BATCH, 1, 1, 1), "float32")) for _ in range(2))
             share = torch.where(chance < mixup, weight, 1.0)
             batch = share * batch + (1 - share) * batch.flip(0)
-            targets = share[:, :, 0, 0] * targets + (1 - share[:, :, 0, 0]) * targets.flip(0)
-        yield batch, targets
+        yield batch, torch.from_numpy(labels[rows])
 
 
 def normalized(images: torch.Tensor) -> torch.Tensor:
@@ -275,18 +274,15 @@ def main() -> None:
     parser.add_argument("--start", type=Path, help="checkpoint.pt of another run, whose weights to start from")
     parser.add_argument("--teachers", nargs="+", default=[], metavar="MODEL=CHECKPOINT", help="nets to learn from")
     parser.add_argument("--teach-epochs", type=int, help="ask the teachers this long, then repeat; by default always")
-    parser.add_argument("--label-weight", type=float, help="of the true labels' loss; by default 0 with teachers, or 1")
     parser.add_argument("--mixup", type=float, default=0.0, metavar="SHARE", help="of the pictures, for means of two")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    if options.label_weight is None:
-        options.label_weight = 0.0 if options.teachers else 1.0
-    if options.teach_epochs and not options.teachers:
-        parser.error("--teach-epochs needs --teachers")
-    if options.label_smoothing and not options.label_weight:
-        parser.error("--label-smoothing needs the true labels; with --teachers give them a --label-weight")
+    if (options.mixup or options.teach_epochs) and not options.teachers:
+        parser.error("--mixup and --teach-epochs need --teachers, who label the pictures")
+    if options.label_smoothing and options.teachers:
+        parser.error("--label-smoothing needs the true labels, which --teachers replace")
 
     torch.manual_seed(options.seed)
     torch.set_num_threads(options.threads)
@@ -317,6 +313,7 @@ def main() -> None:
             state[name].load_state_dict(value)
         print(f"going on after epoch {len(history)}")
 
+    # Without AMX a processor only imitates bfloat16, ten times slower than it computes in float32.
     half = options.device != "cpu" or bool(torch.cpu.get_capabilities().get("amx_bf16"))
     taught_epochs = options.teach_epochs or options.epochs
     for epoch in range(len(history), options.epochs):
@@ -329,12 +326,12 @@ def main() -> None:
         for i, (batch, targets) in enumerate(batches):
             batch, targets = batch.to(options.device), targets.to(options.device)
             with torch.autocast(options.device, torch.bfloat16, enabled=half):
-                # A mirror image has the same labels, so that a repeated batch need not look the same.
-                outputs = net(batch.flip(3) if repeats % 2 else batch)
-                loss = options.label_weight * F.cross_entropy(outputs, targets, label_smoothing=options.label_smoothing)
                 if teachers:
                     taught.append(labelled_by(teachers, batch).half() if known is None else known[i])
-                    loss = loss + distillation_loss(outputs, taught[i])
+                    # A mirror image has the same labels, so that a repeated batch need not look the same.
+                    loss = distillation_loss(net(batch.flip(3) if repeats % 2 else batch), taught[i])
+                else:
+                    loss = F.cross_entropy(net(batch), targets, label_smoothing=options.label_smoothing)
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()

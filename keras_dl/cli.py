@@ -41,6 +41,16 @@ class TrainingOptions(Options):
     """Compute in float16 on a GPU, in bfloat16 on a processor (newer ones are faster so); weights stay float32."""
     tensorboard: bool = False
     """Write logs for TensorBoard into the run folder."""
+    export: bool = True
+    """Write a SavedModel at the end."""
+
+
+@dataclasses.dataclass(frozen=True)
+class ExportOptions(Options):
+    """What every application that exports takes."""
+
+    output: Path = Path("saved_models")
+    """The folder that TF Serving reads; the version folder is made below it."""
 
 
 class Command(NamedTuple):

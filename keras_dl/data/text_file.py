@@ -60,7 +60,8 @@ def read_names(file: Path) -> list[str]:
         UnicodeDecodeError: if it isn't UTF-8.
         UserError: for an empty line before a name, without which all names after it would move up by a number.
     """
-    names = [line.strip() for line in file.read_text(encoding="utf-8-sig").rstrip().splitlines()]
+    # Not splitlines(), which divides at characters that a class's name may have.
+    names = [line.strip() for line in file.read_text(encoding="utf-8-sig").rstrip().split("\n")]
     if "" in names:
         raise UserError(f"{file} line {names.index('') + 1} is empty: name the class there, or remove the line")
     return names

@@ -125,6 +125,8 @@ def test_mistakes_are_listed(tmp_path):
         (("--augment", "blur"), "blur"),
         (("--weights", "nowhere.keras"), "--weights nowhere.keras: no such file"),
         (("--warmup-epochs", "nan"), "--warmup-epochs is nan"),
+        (("--transfer", "architecture", "--weights", "builtin"), "starts from nothing; leave out --weights builtin"),
+        (("--transfer", "architecture", "--freeze-batch-norm"), "no pretrained statistics; leave out --freeze-batch"),
         (("--warmup-epochs", "1", "--schedule", "constant"), "--schedule constant has no warm-up; take cosine"),
     ],
 )
