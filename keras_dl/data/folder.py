@@ -104,9 +104,7 @@ def read_class_folders(root: Path, strict: bool = False) -> ImageSet:
     folders = [folder for folder in _folders(root) if folder.name not in _OUTPUTS or find_pictures(folder, links=True)]
     loose = _loose_pictures(root)
     if not folders:
-        found = (
-            "has neither class folders nor files called *.tfrecord*" if any(root.iterdir()) else "is an empty folder"
-        )
+        found = "has neither class folders nor *.tfrecord* files" if any(root.iterdir()) else "is an empty folder"
         found = f"has {len(loose):,} pictures but no class folders" if loose else found
         raise UserError(f"{root} {found}: put the pictures of each class into a folder of its own, {root}/CLASS/")
     _refuse_splits(root, folders)

@@ -374,6 +374,7 @@ def test_a_cache_for_a_user_without_a_home(tmp_path, monkeypatch, home):
     [
         (lambda root: None, "no such file or folder; --data takes"),
         (lambda root: root.mkdir(), "is an empty folder"),
+        (lambda root: (root.mkdir(), (root / "part-0").touch()), r"neither class folders nor \*\.tfrecord\* files"),
         (lambda root: (root / "ant").mkdir(parents=True), "class folder .*ant has no pictures"),
         (lambda root: (root.mkdir(), drawing().save(root / "a.jpg")), "has 1 pictures but no class folders"),
         (lambda root: drawing().save(root, "JPEG"), "is no TFRecord file"),
@@ -476,6 +477,12 @@ def test_bad_names_of_classes(tmp_path, lines, words):
     write_records(tmp_path / "a.tfrecord", [(encoded(drawing(24, 24), "PNG"), label) for label in (0, 1, 2)])
     (tmp_path / "labels.txt").write_text(lines, "latin-1")
     assert f"{tmp_path / 'labels.txt'} {words}" in refused(tmp_path / "a.tfrecord")
+
+
+def test_a_name_with_a_line_separator_inside_is_one_name(tmp_path):
+    write_records(tmp_path / "a.tfrecord", [(encoded(drawing(24, 24), "PNG"), label) for label in (0, 1)])
+    (tmp_path / "labels.txt").write_bytes("ant\u2028nest\r\nbee\r\n".encode())
+    assert read_images(tmp_path).class_names == ("ant\u2028nest", "bee")
 
 
 def test_a_cut_tfrecord(tmp_path):
