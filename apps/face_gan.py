@@ -365,7 +365,7 @@ def train(options: Train) -> None:
     from keras_dl.generative.feature_net import FeatureNet
     from keras_dl.training.replicas import check_batch_size, check_same_data, is_chief
 
-    strategy = training.run_strategy(options, options.steps // options.every)
+    strategy = training.run_strategy(options, options.steps // options.every if options.resume else None)
     chief = is_chief(strategy)
     with cli.speaking(chief):
         images = read_data(options)

@@ -69,12 +69,12 @@ def make_strategy(name: str = "auto", ended: bool = False) -> tf.distribute.Stra
     return tf.distribute.get_strategy()
 
 
-def run_strategy(options: TrainingOptions, epochs: int) -> tf.distribute.Strategy:
+def run_strategy(options: TrainingOptions, epochs: int | None) -> tf.distribute.Strategy:
     """The strategy that a run's options ask for; see `make_strategy`.
 
     Args:
         options: of an application.
-        epochs: of the run, as of `fit`.
+        epochs: as of `fit`, of a run that is resumed; a new one may not have settled them yet.
 
     Raises:
         SystemExit: with status 0, in a later worker that resumes a run that has ended.

@@ -208,7 +208,7 @@ def test_export_counts_versions(home):
 def test_command_of_a_run():
     options = Train(data="my photos", strict=True, export=False, epochs=3)
     assert cli.command_line(APPLICATION, options) == (
-        "python -m apps.image_classification train --data 'my photos' --strict --epochs 3 --no-export"
+        "python -m apps.image_classification train --no-export --data 'my photos' --strict --epochs 3"
     )
 
 
@@ -229,7 +229,7 @@ def picture(path, size=(32, 32)):
         (TWO_CLASSES, ("--model", "lenet5", "--weights", "imagenet"), "lenet5"),
         (TWO_CLASSES, ("--transfer", "head", *SMALL), "needs pretrained weights"),
         (TWO_CLASSES, ("--transfer", "architecture", "--weights", "builtin"), "leave out --weights"),
-        (TWO_CLASSES, ("--transfer", "architecture", "--freeze-batch-norm"), "has none"),
+        (TWO_CLASSES, ("--weights", "none", "--freeze-batch-norm", *SMALL), "statistics, and there are none"),
         (TWO_CLASSES, ("--batch-size", "0"), "--batch-size is 0"),
         (TWO_CLASSES, ("--label-smoothing", "1"), "--label-smoothing is 1; give 0 or more, but less than 1"),
         (TWO_CLASSES, ("--weight-decay", "-1"), "--weight-decay is -1; give 0 or more"),
