@@ -166,7 +166,7 @@ def test_adversarial_autoencoder_fills_the_prior(digits):
 @pytest.mark.slow
 def test_bidirectional_gan_inverts_its_generator(digits):
     train, *_ = digits
-    keras.utils.set_random_seed(0)
+    keras.utils.set_random_seed(1)  # some starts invert by luck: 0 had 0.81
     model = bigan(SHAPE, latent_dim=2, units=64)
     model.compile(ADAM(1e-3, 0.5), ADAM(1e-3, 0.5))
     latent = np.random.default_rng(0).normal(size=(300, 2)).astype("float32")
@@ -175,6 +175,6 @@ def test_bidirectional_gan_inverts_its_generator(digits):
         back = np.asarray(model.encoder(model.generator(latent)))
         return np.mean([np.corrcoef(back[:, i], latent[:, i])[0, 1] for i in range(2)])
 
-    before = correlation()
+    assert correlation() < 0.2
     model.fit(train, batch_size=50, epochs=20, verbose=0)
-    assert correlation() > max(0.5, before)
+    assert correlation() > 0.5
