@@ -17,6 +17,7 @@ from keras_dl.errors import UserError
 from keras_dl.training.replicas import broadcast, is_chief, worker_count
 
 KEPT = 2
+DAMAGED = b"damaged"
 
 
 @contextmanager
@@ -158,15 +159,19 @@ class Checkpoints:
         Raises:
             UserError: if all checkpoints are damaged.
         """
-        chief = is_chief(self.strategy)
-        path = _newest(self.folder) if chief and resume else None
-        if chief and resume and path is None and self.files():
+        path, damaged = None, False
+        if is_chief(self.strategy) and resume:
+            path = _newest(self.folder)
+            damaged = path is None and bool(self.files())
+        source = path
+        if worker_count(self.strategy) > 1:
+            # Who waits for a chief that has ended with an error waits in vain, so all of them learn of it.
+            sent = DAMAGED if damaged else path.read_bytes() if path else b""
+            sent = broadcast(self.strategy, sent)
+            damaged = sent == DAMAGED
+            source = io.BytesIO(sent) if sent else None
+        if damaged:
             raise UserError(f"all checkpoints in {self.folder} are damaged: restore one, or delete them to start over")
-        if worker_count(self.strategy) == 1:
-            source = path
-        else:
-            source = broadcast(self.strategy, path.read_bytes() if path else b"")
-            source = io.BytesIO(source) if source else None
         if source is None:
             return None
         with np.load(source, allow_pickle=False) as file:

@@ -368,6 +368,18 @@ def test_damaged_checkpoints_alone_are_an_error(tmp_path, damage):
     fit(classifier(adam), stream, run=tmp_path, callbacks=[StopAt(-1)], resume=True, **SHORT)
 
 
+def test_all_workers_learn_that_the_chiefs_checkpoints_are_damaged(tmp_path, monkeypatch):
+    module, sent = sys.modules["keras_dl.training.checkpoint"], []
+    monkeypatch.setattr(module, "worker_count", lambda strategy: 2)
+    monkeypatch.setattr(module, "broadcast", lambda strategy, data: sent.append(data) or sent[0])
+    (tmp_path / "chief").mkdir()
+    (tmp_path / "chief" / "step-00000001.npz").write_bytes(b"PK")
+    for folder in ("chief", "later"):
+        monkeypatch.setattr(module, "is_chief", lambda strategy, folder=folder: folder == "chief")
+        with pytest.raises(UserError, match=r"all checkpoints in .* are damaged"):
+            module.Checkpoints(tmp_path / folder, None).read(resume=True)
+
+
 def test_what_a_kill_cut_off_is_made_good_by_a_resume(tmp_path, monkeypatch):
     """Killed between the last checkpoint and its row of history.csv, and while it wrote another checkpoint."""
 
