@@ -1,12 +1,23 @@
-"""How a test runs an application in a process of its own, and kills it: a checkpoint at step 4, then the end of the
-process at step 5."""
+"""How a test runs an application in a process of its own, with two devices, or killed: a checkpoint at step 4, then the
+end of the process at step 5."""
 
 import os
 import subprocess
 import sys
 from pathlib import Path
 
-KILL = """
+# As in conftest.py: what runs once need not be optimised first.
+UNOPTIMISED = """
+import tensorflow as tf
+tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
+"""
+
+TWO_DEVICES = f"""{UNOPTIMISED}
+cpu, device = tf.config.list_physical_devices("CPU")[0], tf.config.LogicalDeviceConfiguration()
+tf.config.set_logical_device_configuration(cpu, [device, device])
+"""
+
+KILL = f"""{UNOPTIMISED}
 import os, signal
 from keras_dl.training.loop import Loop
 def save_due(loop):

@@ -26,7 +26,7 @@ from classifier_runs import (
     start,
     write_records,
 )
-from killed_runs import KILL
+from killed_runs import KILL, TWO_DEVICES
 from PIL import Image
 
 from apps import image_classification
@@ -186,13 +186,6 @@ def test_two_workers_train_as_one_process(single, tmp_path):
         again = start(tmp_path, "train", "--run", "run", "--resume", before=UNDRAWN, TF_CONFIG=json.dumps(config))
         assert again.wait(timeout=120) == 0, log(tmp_path)
     assert (tmp_path / "run" / "metrics.json").exists()
-
-
-TWO_DEVICES = """
-import tensorflow as tf
-cpu, device = tf.config.list_physical_devices("CPU")[0], tf.config.LogicalDeviceConfiguration()
-tf.config.set_logical_device_configuration(cpu, [device, device])
-"""
 
 
 @pytest.mark.slow

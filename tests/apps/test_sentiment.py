@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tensorflow as tf
-from killed_runs import KILL, run_alone
+from killed_runs import KILL, TWO_DEVICES, run_alone
 
 import keras_dl
 from apps import sentiment
@@ -249,13 +249,6 @@ def test_killed_run_goes_on_with_resume(home, tmp_path, monkeypatch, capfd):
     assert "resuming at step 4 of 18" in capfd.readouterr().out
     for one, other in zip(weights_of(newest(home)), weights_of(run), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-5)
-
-
-TWO_DEVICES = """
-import tensorflow as tf
-cpu, device = tf.config.list_physical_devices("CPU")[0], tf.config.LogicalDeviceConfiguration()
-tf.config.set_logical_device_configuration(cpu, [device, device])
-"""
 
 
 @pytest.mark.slow

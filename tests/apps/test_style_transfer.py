@@ -12,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from killed_runs import TWO_DEVICES
 from PIL import Image
 
 from apps import style_transfer
@@ -398,11 +399,8 @@ def test_a_loss_that_is_not_finite_names_options_that_there_are(home, monkeypatc
     assert "lower --learning-rate or --style-weight" in last_line(capfd)
 
 
-TWO_DEVICES = """
+SHARES = f"""{TWO_DEVICES}
 import sys
-import tensorflow as tf
-cpu, device = tf.config.list_physical_devices("CPU")[0], tf.config.LogicalDeviceConfiguration()
-tf.config.set_logical_device_configuration(cpu, [device, device])
 from apps.style_transfer import APPLICATION, COMMANDS
 from keras_dl import cli, training
 from keras_dl.errors import UserError
@@ -427,7 +425,7 @@ def test_two_devices_take_a_photo_each(tmp_path):
         drawing(tmp_path / "photos" / f"{i}.png", (40, 40), seed=i)
     arguments = ("--data", "photos", "--style", "photos/0.png", "--strategy", "mirrored", "--run", "run")
     done = subprocess.run(
-        [sys.executable, "-c", TWO_DEVICES, *NET, *arguments, "--image-size", "32"],
+        [sys.executable, "-c", SHARES, *NET, *arguments, "--image-size", "32"],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
@@ -442,7 +440,7 @@ def test_two_devices_take_a_photo_each(tmp_path):
 @pytest.mark.slow
 def test_a_batch_that_two_devices_can_not_share_leaves_no_run(tmp_path):
     done = subprocess.run(
-        [sys.executable, "-c", TWO_DEVICES, *NET, "--strategy", "mirrored", "--batch-size", "3"],
+        [sys.executable, "-c", SHARES, *NET, "--strategy", "mirrored", "--batch-size", "3"],
         cwd=tmp_path,
         env=os.environ | {"PYTHONPATH": str(ROOT), "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,

@@ -15,6 +15,7 @@ import unicodedata
 import numpy as np
 import pytest
 import tensorflow as tf
+from killed_runs import TWO_DEVICES
 
 from apps import translation
 from apps.translation import APPLICATION, COMMANDS, Train, load_translator
@@ -297,20 +298,20 @@ def test_what_a_training_compiles_and_watches(tmp_path, monkeypatch):
     assert {*watched} == {("one",), ("two",)}  # not always the first
 
 
-THREE_RUNS = """
+THREE_RUNS = (
+    TWO_DEVICES
+    + """
 import sys
-import tensorflow as tf
 from apps import translation
 from keras_dl import cli
 from keras_dl.text.translator import Translator
-cpu, device = tf.config.list_physical_devices("CPU")[0], tf.config.LogicalDeviceConfiguration()
-tf.config.set_logical_device_configuration(cpu, [device, device])
 Translator.translate = lambda *_: []
 translation.scores = lambda *_: {"bleu": 0.0}
 translation.evaluate_and_draw = lambda *_: {}
 for name, flags in (("one", ["single"]), ("two", ["mirrored"]), ("half", ["single", "--mixed-precision"])):
     assert not cli.main("translation", translation.COMMANDS, [*sys.argv[1:], "--run", name, "--strategy", *flags])
 """
+)
 
 
 @pytest.mark.slow

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from killed_runs import KILL, run_alone
+from killed_runs import KILL, TWO_DEVICES, run_alone
 from PIL import Image
 
 import keras_dl
@@ -382,11 +382,8 @@ def test_a_run_of_several_sizes_that_was_killed_at_its_end(home, unbroken, tmp_p
     assert f"was killed at its end: finish it with `train --run {run} --resume`" in capfd.readouterr().err
 
 
-TWO_DEVICES = """
-import tensorflow as tf
+ONE_EPOCH = f"""{TWO_DEVICES}
 from keras_dl.training.loop import Loop
-cpu, device = tf.config.list_physical_devices("CPU")[0], tf.config.LogicalDeviceConfiguration()
-tf.config.set_logical_device_configuration(cpu, [device, device])
 def stop(loop, logs, signals):
     end_epoch(loop, logs, signals)
     return True
@@ -399,7 +396,7 @@ Loop.end_epoch = stop
 def test_two_devices_train_as_one(home):
     """For an epoch."""
     arguments = ("train", "--data", home / "blocks", *SMALL, "--strategy", "mirrored", "--run", home / "mirrored")
-    done = run_alone(TWO_DEVICES + RUN, *arguments)
+    done = run_alone(ONE_EPOCH + RUN, *arguments)
     assert "stopped at step 5 of 200" in done.stderr, done.stderr[-3000:]
     files = [run / "history.csv" for run in (home / "mirrored", newest(home))]
     two, one = (np.genfromtxt(file, delimiter=",", names=True)["loss"] for file in files)

@@ -171,5 +171,7 @@ def job_replicas(folder):
 if __name__ == "__main__":
     cpu = tf.config.list_physical_devices("CPU")[0]
     tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+    # As in conftest.py: what runs once need not be optimised first.
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     job_replicas(Path(sys.argv[1]))
     job_fits(Path(sys.argv[1]))

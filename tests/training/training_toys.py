@@ -295,6 +295,8 @@ def job_resumed(folder):
 
 
 if __name__ == "__main__":
+    # As in conftest.py: what runs once need not be optimised first.
+    tf.config.optimizer.set_experimental_options({"disable_meta_optimizer": True})
     job, target = sys.argv[1], Path(sys.argv[2])
     results = globals()[f"job_{job}"](target)
     np.savez(target / f"{job}.npz", **results)
