@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import gc
 import logging
 import math
 import os
@@ -177,6 +178,9 @@ def command_line(application: str, options: Options) -> str:
 
 def main(application: str, commands: Mapping[str, Command], argv: Sequence[str] | None = None) -> int:
     """Runs an application's command line; returns the exit status: 0, 2 for bad input, 130 after Ctrl-C."""
+    # TensorFlow's import and its graphs are many small objects that stay, and looking for cycles among all of them time
+    # and again takes a fifth of a short command: only the young ones are looked at often.
+    gc.set_threshold(2_000, 20, 100)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of each model that is traced anew
     try:
