@@ -11,7 +11,7 @@ import sys
 import keras
 import numpy as np
 import pytest
-from killed_runs import KILL
+from own_process import KILL
 from PIL import Image
 
 from apps import face_gan

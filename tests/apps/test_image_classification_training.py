@@ -26,7 +26,7 @@ from classifier_runs import (
     start,
     write_records,
 )
-from killed_runs import KILL, TWO_DEVICES
+from own_process import KILL, TWO_DEVICES
 from PIL import Image
 
 from apps import image_classification

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from killed_runs import TWO_DEVICES
+from own_process import TWO_DEVICES
 from PIL import Image
 
 from apps import style_transfer

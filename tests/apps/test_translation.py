@@ -15,7 +15,7 @@ import unicodedata
 import numpy as np
 import pytest
 import tensorflow as tf
-from killed_runs import TWO_DEVICES
+from own_process import TWO_DEVICES
 
 from apps import translation
 from apps.translation import APPLICATION, COMMANDS, Train, load_translator

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from killed_runs import KILL, TWO_DEVICES, run_alone
+from own_process import KILL, TWO_DEVICES, run_alone
 from PIL import Image
 
 import keras_dl
