@@ -15,6 +15,11 @@ if "PYTEST_XDIST_WORKER" in os.environ:
 gc.set_threshold(100_000, 20, 50)
 
 
+def pytest_collection_finish():
+    """What was imported stays: clearing a Keras session would look for cycles among half a million objects of it."""
+    gc.freeze()
+
+
 @pytest.fixture(scope="module", autouse=True)
 def memory_given_back():
     """Otherwise the models of all files that one process tests add up, to gigabytes."""

@@ -3,7 +3,7 @@
 import dataclasses
 import errno
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from keras_dl.errors import UserError
 LARGEST_COMMON_SIZE = 96
 # TensorFlow decodes less (jpeg_mem.cc); the eighth of a JPEG's side that is looked at here may come of more.
 _TOO_MANY_PIXELS = 1 << 29
+_FEW = 64  # pictures that are decoded before a pipeline for them would be ready
 _TENSORFLOW_ONLY = {b"\xff\xd8\xff": "JPEG", b"\x89PNG": "PNG"}
 _HEIC = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"}  # ISO 23008-12, annexes B and C
 _ABOUT_THE_PATH = {
@@ -123,8 +124,28 @@ def checked_image_set(
 def _decoded_sizes(pictures: Sequence[str] | Sequence[bytes]) -> np.ndarray:
     """Height and width `(n, 2)`; zero where TensorFlow can't decode the picture."""
     sizes = np.zeros((len(pictures), 2), "int32")
-    if not len(pictures):
-        return sizes
+    with Progress("checking pictures", len(pictures)) as progress:
+        for indices, found in (_one_by_one if len(pictures) <= _FEW else _by_pipeline)(pictures):
+            sizes[indices] = found
+            progress.advance(np.size(indices))
+    return sizes
+
+
+def _one_by_one(pictures: Sequence[str] | Sequence[bytes]) -> Iterator[tuple[int, np.ndarray]]:
+    """Index and size of each picture; zero where TensorFlow can't decode it."""
+
+    def size(picture: str | bytes) -> np.ndarray:
+        try:
+            return check_image(tf.io.read_file(picture) if isinstance(picture, str) else tf.constant(picture)).numpy()
+        except tf.errors.OpError:
+            return np.zeros(2, "int32")
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:  # no more, since each thread holds a whole picture
+        yield from enumerate(pool.map(size, pictures))
+
+
+def _by_pipeline(pictures: Sequence[str] | Sequence[bytes]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """Indices and sizes `(n, 2)`, some pictures at a time, of those that TensorFlow can decode."""
     encoded = tf.constant(list(pictures))
     are_files = isinstance(pictures[0], str)
 
@@ -132,11 +153,7 @@ def _decoded_sizes(pictures: Sequence[str] | Sequence[bytes]) -> np.ndarray:
         return i, check_image(tf.io.read_file(encoded[i]) if are_files else encoded[i])
 
     decoded = tf.data.Dataset.range(len(pictures)).map(probe, tf.data.AUTOTUNE, deterministic=False)
-    with Progress("checking pictures", len(pictures)) as progress:
-        for indices, found in decoded.ignore_errors().batch(16).as_numpy_iterator():
-            sizes[indices] = found
-            progress.advance(len(indices))
-    return sizes
+    return decoded.ignore_errors().batch(16).as_numpy_iterator()
 
 
 def _rescue(picture: str | bytes) -> tuple[str | bytes, tuple[int, int], str]:
