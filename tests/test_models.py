@@ -15,6 +15,16 @@ from harness import FAMILIES, NAMES, arguments_of, every_float, random_inputs
 from keras_dl import create_model, feature_extractor, model_info
 
 
+def own_arguments(layer):
+    """Names of what the constructor takes, if it is a layer of the package, no model, and has one of its own."""
+    kind = type(layer)
+    ours = kind.__module__.startswith("keras_dl") and "__init__" in vars(kind)
+    if not ours or isinstance(layer, keras.Model):
+        return set()
+    parameters = inspect.signature(kind).parameters.values()
+    return {parameter.name for parameter in parameters if parameter.kind is parameter.POSITIONAL_OR_KEYWORD}
+
+
 @pytest.fixture
 def symbolic():
     """Builds without allocating weights."""
@@ -49,6 +59,8 @@ def test_builds_small_with_all_its_stages(name, symbolic):
     assert model.name == name
     paths = [weight.path for weight in model.weights]
     assert len(set(paths)) == len(paths), "two weights share a path, so files keyed by path can't tell them apart"
+    for layer in model._flatten_layers():
+        assert own_arguments(layer) <= set(layer.get_config()), f"the file of {layer.name} loses some of its arguments"
     if info.stages:
         features = feature_extractor(model).output
         assert tuple(features) == info.stages

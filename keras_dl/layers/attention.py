@@ -232,7 +232,7 @@ class MultiHeadAttention(keras.layers.Layer):
         training: bool = False,
     ) -> Any:
         if value is None:
-            value, value_mask = query, mask
+            value, value_mask = query, mask if value_mask is None else value_mask
         visible = self.visible(ops.shape(query)[1], ops.shape(value)[1], value_mask)
         heads = (
             self.heads(*pair) for pair in (("query", query), ("key", value if key is None else key), ("value", value))

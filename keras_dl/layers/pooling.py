@@ -175,7 +175,8 @@ class NetVLAD(keras.layers.Layer):
     def set_centers(self, centers: Any, alpha: float) -> None:
         """Starts from given centres, e.g. those of k-means over descriptors (section 3.1 and appendix A).
 
-        The layer then assigns with weight `exp(-alpha * squared distance)`, normalised over centres.
+        The layer then assigns with weight `exp(-alpha * squared distance)`, normalised over centres. It must have been
+        built, by a call or by `build`.
 
         Args:
             centers: `(clusters, depth)`.

@@ -26,10 +26,15 @@ class SelfAttention2D(keras.layers.Layer):
     Returns:
         `(batch, height, width, channels)`; with the scores, a pair of it and
         `(batch, height * width, height * width)`, whose rows (one per looking place) sum to 1.
+
+    Raises:
+        ValueError: if `reduction` is not positive.
     """
 
     def __init__(self, reduction: int = 8, **kwargs: Any) -> None:
         super().__init__(**kwargs)
+        if reduction < 1:
+            raise ValueError(f"reduction is a positive integer; got {reduction}")
         self.reduction = reduction
 
     def build(self, input_shape: tuple[int | None, ...]) -> None:

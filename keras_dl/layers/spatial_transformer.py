@@ -26,6 +26,9 @@ class AffineGrid(keras.layers.Layer):
         height: rows of the output.
         width: columns of the output.
 
+    Raises:
+        ValueError: for no rows or columns.
+
     Call:
         theta: `(batch, 6)` or `(batch, 2, 3)`, rows first: x from (x, y, 1), then y.
 
@@ -35,6 +38,8 @@ class AffineGrid(keras.layers.Layer):
 
     def __init__(self, height: int, width: int, **kwargs: Any) -> None:
         super().__init__(autocast=False, **kwargs)
+        if height < 1 or width < 1:
+            raise ValueError(f"height and width are positive integers; got {height} and {width}")
         self.height = height
         self.width = width
 
@@ -64,7 +69,8 @@ class BilinearSampler(keras.layers.Layer):
 
     Call:
         images: `(batch, height, width, channels)`.
-        grid: `(batch, rows, columns, 2)`, x and y as `AffineGrid` gives them.
+        grid: `(batch, rows, columns, 2)`, x and y as `AffineGrid` gives them; one grid for all images, or one image
+            for all grids, is allowed.
 
     Returns:
         `(batch, rows, columns, channels)`.
@@ -81,10 +87,10 @@ class BilinearSampler(keras.layers.Layer):
 
     def call(self, images: Any, grid: Any) -> Any:
         batch, height, width, channels = ops.shape(images)
-        rows, columns = ops.shape(grid)[1:3]
+        grids, rows, columns = ops.shape(grid)[:3]
         pixels = ops.reshape(images, (-1, channels))
-        x = ops.reshape(self._to_pixels(grid[..., 0], width), (batch, -1))
-        y = ops.reshape(self._to_pixels(grid[..., 1], height), (batch, -1))
+        x = ops.reshape(self._to_pixels(grid[..., 0], width), (grids, rows * columns))
+        y = ops.reshape(self._to_pixels(grid[..., 1], height), (grids, rows * columns))
         left, top = ops.floor(x), ops.floor(y)
         first = ops.arange(batch, dtype="int32")[:, None] * (height * width)
         # Shares by subtraction, not by the paper's `1 - |x - n|`: the slope of an absolute value at 0 counts as 0, so

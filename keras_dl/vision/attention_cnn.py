@@ -46,7 +46,7 @@ def attention_cnn(
         features of 1/4 of the height and width. Reference count: 1,158,858.
 
     Raises:
-        ValueError: for an input shape below 4 pixels or an unknown pooling.
+        ValueError: for an input shape below 4 pixels, an unknown pooling or a reduction below 1.
     """
     inputs = image_input(input_shape, (32, 32, 3), minimum=4)
     x = normalize(inputs, CIFAR_MEAN, CIFAR_STD) if include_preprocessing else inputs

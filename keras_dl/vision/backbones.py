@@ -27,13 +27,15 @@ def vector_backbone(
         Images `(batch, height, width, channels)` to features `(batch, n)`, named `backbone`.
 
     Raises:
-        ValueError: for an unknown name or pooling, or a map of unknown size without pooling.
+        ValueError: for an unknown name or pooling, several outputs, or a map of unknown size without pooling.
     """
     if isinstance(backbone, str):
         backbone = create_model(
             backbone, include_top=False, input_shape=input_shape, include_preprocessing=include_preprocessing
         )
     x = backbone.output
+    if keras.tree.is_nested(x):
+        raise UserError(f"{backbone.name!r} has several outputs: build it with include_top=False")
     if len(x.shape) == 4:
         if pooling is None and None in x.shape[1:]:
             raise UserError(f"{backbone.name!r} gives a map of unknown size: fix input_shape, or use pooling='avg'")

@@ -1,5 +1,6 @@
 """What every image classifier shares: its input, its preprocessing and its head."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import keras
@@ -23,12 +24,12 @@ def image_input(
     Raises:
         UserError: if the shape is not `(height, width, channels)`, or a side is below `minimum`.
     """
-    shape = tuple(default if input_shape is None else input_shape)
-    if len(shape) != 3 or shape[-1] is None:
+    shape = default if input_shape is None else input_shape
+    if not isinstance(shape, Sequence) or len(shape) != 3 or not shape[-1]:
         raise UserError(f"input_shape is (height, width, channels), e.g. {default}; got {shape}")
     if any(side is not None and side < minimum for side in shape[:2]):
         raise UserError(f"input_shape {shape} is too small: this architecture needs {minimum} pixels a side")
-    return keras.Input(shape, name="images")
+    return keras.Input(tuple(shape), name="images")
 
 
 def preprocess(x: Any, mode: str | None) -> Any:

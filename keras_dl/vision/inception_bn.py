@@ -9,7 +9,8 @@ from keras_dl.registry import register
 from keras_dl.vision.common import IMAGENET_MEAN, image_input, normalize, pool_features, predictions
 
 # Figure 5: 1x1, 3x3 reduce, 3x3, double 3x3 reduce, double 3x3, pooling, its projection. Where the last
-# is 0, the module halves the map and passes the pooling through.
+# is 0, the module halves the map and passes the pooling through. In 4c and 4d 96 channels of pooling make the 576 that
+# the figure gives as their output; its 128 would make 608.
 MODULES = {
     "3a": (64, 64, 64, 64, 96, "avg", 32),
     "3b": (64, 64, 96, 64, 96, "avg", 64),

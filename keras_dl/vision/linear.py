@@ -13,10 +13,10 @@ ACTIVATIONS = ("sigmoid", "tanh", "relu", "leaky_relu", "linear")
 
 
 def vector_input(input_shape: tuple[int] | None, default: tuple[int]) -> Any:
-    shape = tuple(default if input_shape is None else input_shape)
-    if len(shape) != 1 or not shape[0]:
+    shape = default if input_shape is None else input_shape
+    if not isinstance(shape, Sequence) or len(shape) != 1 or not shape[0]:
         raise ValueError(f"input_shape is (features,), e.g. {default}; got {shape}")
-    return keras.Input(shape, name="features")
+    return keras.Input(tuple(shape), name="features")
 
 
 @register(

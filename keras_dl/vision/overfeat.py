@@ -76,10 +76,12 @@ def overfeat(
         features. Reference count: 145,920,872.
 
     Raises:
-        ValueError: for an image smaller than a window, an unknown pooling or padding.
+        ValueError: for an image smaller than a window, an unknown pooling or padding, or too few or many widths.
     """
     if padding not in WINDOWS:
         raise ValueError(f"padding is 'valid' or 'same'; got {padding!r}")
+    if len(filters) != 5 or len(dense_units) != 2:
+        raise ValueError(f"filters are five widths and dense_units two; got {filters} and {dense_units}")
     # Without the top a 1x1 map is enough, five places of stride 32 less than the 6x6 that layer 6 takes.
     inputs = image_input(input_shape, (None, None, 3), minimum=WINDOWS[padding] - (0 if include_top else 5 * STRIDE))
     x = preprocess(inputs, "torch") if include_preprocessing else inputs

@@ -78,8 +78,8 @@ def siamese(
 
     With `output="probability"` as in Koch et al. 2015, section 3.1: a weighted L1 distance and a sigmoid, trained
     by binary cross-entropy. With `output="distance"` the Euclidean distance, trained by `ContrastiveLoss`.
-    The layer `embedding` is the network that the two share. Weights start from Keras's defaults in place of the
-    paper's normal distributions, under which the 4,096 sigmoids begin saturated.
+    The layer `embedding` (one of one's own keeps its name) is the network that the two share. Weights start from
+    Keras's defaults in place of the paper's normal distributions, under which the 4,096 sigmoids begin saturated.
 
     Args:
         embedding: a model of one's own, images to `(batch, n)`, in place of the paper's network; then
@@ -96,11 +96,13 @@ def siamese(
         Reference count: 38,951,745.
 
     Raises:
-        ValueError: for another output, or an input shape that is too small.
+        ValueError: for another output, an input shape that is too small, or an embedding that returns no vectors.
     """
     if output not in OUTPUTS:
         raise UserError(f"output is {' or '.join(map(repr, OUTPUTS))}; got {output!r}")
     twin = embedding or koch_embedding(input_shape, units, include_preprocessing)
+    if len(twin.output_shape) != 2:
+        raise UserError(f"embedding returns (batch, n); got {twin.output_shape}: build it with pooling='avg'")
     pair = [keras.Input(twin.input_shape[1:], name=side) for side in ("first", "second")]
     a, b = (twin(images) for images in pair)
     x = euclidean_distance(a, b) if output == "distance" else predictions(ops.abs(a - b), 1, classifier_activation)

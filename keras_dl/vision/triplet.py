@@ -46,7 +46,7 @@ class TripletSemiHardLoss(keras.losses.Loss):
         margin: how much nearer the same class must be (the paper: 0.2, on embeddings of length 1).
 
     Call:
-        y_true: class ids, `(batch,)` or `(batch, 1)`.
+        y_true: class ids below 2^24 (Keras makes them float32), `(batch,)` or `(batch, 1)`.
         y_pred: embeddings `(batch, n)`.
     """
 

@@ -136,6 +136,8 @@ def growth(model: keras.Model, variant: str, keep: Sequence[str] | None = NET_A_
     depths = tuple(sum(name.startswith(f"block{block}_conv") for name in old) for block in range(1, 6))
     if depths not in VARIANTS.values() or old["block1_conv1"].filters != 64:
         raise ValueError(f"{model.name!r} is not what `vgg` builds: its blocks have other depths or widths")
+    if "predictions" in old and "dropout1" not in old:
+        raise ValueError(f"{model.name!r} is not what `vgg` builds: its dense layers have no dropout")
     if variant not in VARIANTS:
         raise ValueError(f"unknown variant {variant!r}; choose from {', '.join(VARIANTS)}")
     if depths == VARIANTS[variant] or any(a > b for a, b in zip(depths, VARIANTS[variant], strict=True)):

@@ -68,7 +68,8 @@ def copy_weights(peer: keras.Model, model: keras.Model, origin: str = "the peer"
         origin: what an error calls the peer.
 
     Raises:
-        UserError: if a layer is missing or its shapes differ; `model` is then unchanged.
+        UserError: if a layer is missing or its shapes differ; `model` is then unchanged. A classifier for another
+            number of classes keeps its own weights instead.
     """
     _copy(weights_by_layer(peer), weights_by_layer(model), origin)
 

@@ -78,6 +78,14 @@ def test_masks_of_embeddings_reach_self_and_cross_attention(rng):
     assert np.abs(a - ops.convert_to_numpy(model([np.array([[4, 5, 6, 1, 1]]), queries]))).max() > 1e-4
 
 
+def test_self_attention_takes_its_mask_by_either_name(rng):
+    x, mask = normal(rng, 1, 3, 8), np.array([[True, False, False]])
+    layer = MultiHeadAttention(2, 4)
+    for name in ("mask", "value_mask"):
+        _, weights = layer(x, **{name: mask}, return_attention_scores=True)
+        np.testing.assert_allclose(ops.convert_to_numpy(weights)[..., 0], 1, atol=1e-6)
+
+
 def test_keys_and_values_may_be_kept(rng):
     """One query at a time over the keys so far equals causal attention over all at once."""
     x = normal(rng, 2, 5, 8)

@@ -73,6 +73,11 @@ def test_scores_beyond_float16_stay_finite():
     assert np.isfinite(ops.convert_to_numpy(y)).all()
 
 
+def test_no_reduction_below_one():
+    with pytest.raises(ValueError, match="reduction is a positive integer; got 0"):
+        SelfAttention2D(0)
+
+
 def test_sides_may_be_unknown_and_the_file_keeps_all(rng, tmp_path):
     inputs = keras.Input((None, None, 8))
     outputs = SelfAttention2D(4)(inputs)

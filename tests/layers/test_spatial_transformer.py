@@ -137,6 +137,14 @@ def test_each_image_has_its_own_transform(rng):
     np.testing.assert_allclose(transform(images, theta), alone, atol=1e-6)
 
 
+@pytest.mark.parametrize(("images", "grids"), [(3, 1), (1, 3)])
+def test_one_grid_serves_all_images_and_one_image_all_grids(rng, images, grids):
+    images = rng.normal(size=(images, 5, 5, 2)).astype("float32")
+    theta = (IDENTITY + 0.3 * rng.normal(size=(grids, 6))).astype("float32")
+    every = transform(np.broadcast_to(images, (3, 5, 5, 2)), np.broadcast_to(theta, (3, 6)), size=(3, 3))
+    np.testing.assert_allclose(transform(images, theta, size=(3, 3)), every, atol=1e-6)
+
+
 @pytest.mark.parametrize("padding", ["zeros", "border"])
 def test_gradient_in_theta_equals_finite_differences(rng, padding):
     image = rng.normal(size=(6, 5)).astype("float64")
@@ -217,6 +225,8 @@ def test_sizes_may_be_unknown_and_the_file_keeps_all(rng, tmp_path):
         np.testing.assert_allclose(loaded.predict(arrays, verbose=0), expected, atol=1e-6)
 
 
-def test_unknown_padding_is_refused():
+def test_wrong_arguments_are_refused():
     with pytest.raises(ValueError, match="'zeros' or 'border'; got 'reflect'"):
         BilinearSampler("reflect")
+    with pytest.raises(ValueError, match="positive integers; got 0 and 8"):
+        AffineGrid(0, 8)

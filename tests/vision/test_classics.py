@@ -6,6 +6,7 @@ from keras_dl import create_model, model_info
 from keras_dl.errors import UserError
 from keras_dl.layers import LocalResponseNormalization
 from keras_dl.vision.alexnet import alexnet
+from keras_dl.vision.googlenet import googlenet
 from keras_dl.vision.lenet import lenet5
 from keras_dl.vision.nin import nin
 from keras_dl.vision.overfeat import overfeat
@@ -87,6 +88,12 @@ def test_alexnet_and_sppnet_normalise_before_they_pool():
             assert isinstance(norm, LocalResponseNormalization)
             assert (norm.n, norm.k, norm.alpha, norm.beta) == (5, 2.0, 1e-4, 0.75)
             assert order.index(f"conv{i}") < order.index(f"norm{i}") < order.index(f"pool{i}")
+
+
+def test_dropout_has_the_papers_rates():
+    for builder, rates in ((alexnet, [0.5, 0.5]), (sppnet, [0.5, 0.5]), (overfeat, [0.5, 0.5]), (googlenet, [0.4])):
+        model = without_memory(builder)
+        assert [layer.rate for layer in model.layers if isinstance(layer, keras.layers.Dropout)] == rates
 
 
 def test_nin_logits_are_the_averages_of_its_class_maps():
@@ -183,6 +190,11 @@ def test_wrong_arguments_are_refused():
         alexnet(groups=3)
     with pytest.raises(ValueError, match="padding is 'valid' or 'same'; got 'full'"):
         overfeat(padding="full")
+    with pytest.raises(ValueError, match="five widths and dense_units two; got"):
+        overfeat(filters=(8, 8, 8))
+    for shape in (28, (28, 28), (28, 28, 0)):
+        with pytest.raises(ValueError, match=r"input_shape is \(height, width, channels\)"):
+            lenet5(input_shape=shape)
     with pytest.raises(ValueError, match="pooling is None, 'avg' or 'max'; got 'mean'"):
         nin(include_top=False, pooling="mean")
 

@@ -65,6 +65,8 @@ def test_inception_bn_is_figure_5(symbolic):
         "4c": (14, 14, 576), "4d": (14, 14, 576), "4e": (7, 7, 1024), "5a": (7, 7, 1024), "5b": (7, 7, 1024),
     }.items():  # fmt: skip
         assert shape(model, f"inception_{block}") == size
+        pool = model.get_layer(f"inception_{block}_pool")
+        assert isinstance(pool, keras.layers.MaxPooling2D) == (block in ("3c", "4e", "5b"))
     # Module 3a by hand: kernels without biases, and four numbers per normalised channel.
     kernels = 192 * 64 + (192 * 64 + 9 * 64 * 64) + (192 * 64 + 9 * 64 * 96 + 9 * 96 * 96) + 192 * 32
     assert count(model, "inception_3a") == kernels + 4 * (64 + 64 + 64 + 64 + 96 + 96 + 32)

@@ -73,5 +73,6 @@ def test_mlp_is_the_chain_of_matrix_products(activation):
 def test_wrong_arguments_are_refused():
     with pytest.raises(ValueError, match="activation is one of sigmoid, tanh, relu, leaky_relu, linear; got 'gelu'"):
         mlp(activation="gelu")
-    with pytest.raises(ValueError, match=r"input_shape is \(features,\)"):
-        logistic_regression(input_shape=(28, 28, 1))
+    for shape in (784, (28, 28, 1)):
+        with pytest.raises(ValueError, match=r"input_shape is \(features,\)"):
+            logistic_regression(input_shape=shape)

@@ -180,6 +180,8 @@ def test_siamese_outputs_follow_their_formulas(rng):
     np.testing.assert_allclose(ops.convert_to_numpy(distance([a, b])), expected, atol=1e-5)
     with pytest.raises(ValueError, match="got 'cosine'"):
         create_model("siamese", output="cosine")
+    with pytest.raises(ValueError, match=r"returns \(batch, n\); got \(None, 8, 8, 64\): build it with pooling='avg'"):
+        create_model("siamese", embedding=create_model("resnet20_cifar", include_top=False))
 
 
 def test_distance_of_equal_images_has_a_finite_gradient():
@@ -271,3 +273,6 @@ def test_triplet_embedding_takes_any_classifier_as_backbone():
     assert model.count_params() == backbone.count_params() + 256 * 5 + 5
     with pytest.raises(ValueError, match="resnet18"):
         create_model("triplet_embedding", backbone="resnet18x")
+    heads = create_model("googlenet", auxiliary_heads=True)
+    with pytest.raises(ValueError, match="'googlenet' has several outputs: build it with include_top=False"):
+        create_model("triplet_embedding", backbone=heads)

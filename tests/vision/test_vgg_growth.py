@@ -72,3 +72,6 @@ def test_growth_refuses_what_is_not_deeper(net_a):
         growth(keras.Sequential([keras.Input((32, 32, 3)), keras.layers.Flatten()], name="other"), "vgg13")
     with pytest.raises(ValueError, match="'vgg13_cifar' is not what `vgg` builds"):
         growth(vgg13_cifar(), "vgg16")
+    published = keras.applications.VGG16(weights=None, input_shape=(32, 32, 3), classes=2)
+    with pytest.raises(ValueError, match="'vgg16' is not what `vgg` builds: its dense layers have no dropout"):
+        growth(published, "vgg19")
