@@ -11,9 +11,6 @@ if "PYTEST_XDIST_WORKER" in os.environ:
     os.environ.setdefault("TF_NUM_INTRAOP_THREADS", "1")
     os.environ.setdefault("OMP_NUM_THREADS", "1")
 
-# Graphs are many small Python objects, among which the collector would look for cycles all the time.
-gc.set_threshold(100_000, 20, 50)
-
 
 def pytest_collection_finish():
     """What was imported stays: clearing a Keras session would look for cycles among half a million objects of it."""
