@@ -53,7 +53,7 @@ class Train(cli.TrainingOptions):
     """Keep batch normalisation as it was pretrained in the stages that learn too: for batches of a few pictures, with
     a smaller --learning-rate."""
     epochs: int = 10
-    """Passes over the training part."""
+    """Passes over the training part, each as many whole batches as it fills."""
     batch_size: int = 32
     """Pictures per step, over all replicas."""
     optimizer: Literal["sgd", "momentum", "nesterov", "rmsprop", "adam", "adamw", "swats"] = "adamw"
@@ -340,16 +340,27 @@ def rate_schedule(options: Train, steps_per_epoch: int) -> Any:
     )
 
 
-def check_trainable(options: Train, train_part: ImageSet, strategy: tf.distribute.Strategy) -> None:
+def check_trainable(options: Train, parts: Sequence[ImageSet], strategy: tf.distribute.Strategy) -> None:
     """Refuses what training would refuse, but before there is a run folder, which `--run` could not take again.
+
+    Args:
+        options: those of the run.
+        parts: for training and for validation.
+        strategy: the run's strategy.
 
     Raises:
         UserError: naming the flag.
     """
     from keras_dl.training.replicas import check_batch_size
 
-    rate_schedule(options, count_steps(options, train_part))
+    rate_schedule(options, count_steps(options, parts[0]))
     check_batch_size(options.batch_size, strategy)
+    replicas = strategy.num_replicas_in_sync
+    if len(parts[1]) < replicas:
+        raise UserError(
+            f"the validation part has {len(parts[1])} pictures, too few for {replicas} replicas: add pictures, or say "
+            "--strategy single"
+        )
 
 
 def train(options: Train) -> None:
@@ -373,7 +384,7 @@ def train(options: Train) -> None:
             if options.weights != "none" and not any(folder.glob("checkpoints/step-*.npz")):
                 initial = initial_weights(options, images)
         else:
-            check_trainable(options, parts[0], strategy)
+            check_trainable(options, parts, strategy)
             options, initial = settle(options, images)
             folder = run.new_run(APPLICATION, options.run) if chief else options.run
             if chief:
@@ -596,7 +607,7 @@ def evaluate(options: Evaluate) -> None:
     else:
         if (options.multi_label is None) != (trained.multi_label is None):
             raise UserError("the run and these pictures must both have several labels (--multi-label) or one")
-        source = str(options.multi_label or options.data)
+        source = ":".join(str(name) for name in (options.data, options.multi_label) if name)
         split, pictures = f"data {source}", run.pictures_folder(folder, source)
         images = read_data(options.data or "builtin", options.multi_label, trained.strict)
     metrics = {split: evaluate_and_draw(model, align_classes(images, class_names), folder, pictures)}

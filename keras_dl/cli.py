@@ -6,6 +6,7 @@ import gc
 import logging
 import math
 import os
+import re
 import shlex
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -176,6 +177,19 @@ def command_line(application: str, options: Options) -> str:
     return shlex.join(words)
 
 
+def _plain(error: Exception) -> str | None:
+    """What exceptions of TensorFlow that come of the machine or its files say to the user; None of all others."""
+    # By their names: the command line must not wait for TensorFlow.
+    kind = type(error).__name__
+    if isinstance(error, MemoryError) or kind == "ResourceExhaustedError":
+        return "out of memory: lower --batch-size, or the size of the pictures or the model"
+    places = r"(?:.*Iterator::\S+: |.*\}\} |)"  # of the graph, which don't help the user
+    lost = re.search(places + r"([^{}\n]+); (No such file or directory|Permission denied)", str(error))
+    if lost and kind in ("NotFoundError", "PermissionDeniedError"):
+        return f"{lost[1]}: {lost[2].lower()}, though it was there before: restore it; --resume goes on"
+    return None
+
+
 def main(application: str, commands: Mapping[str, Command], argv: Sequence[str] | None = None) -> int:
     """Runs an application's command line; returns the exit status: 0, 2 for bad input, 130 after Ctrl-C."""
     # TensorFlow's import and its graphs are many small objects that stay, and looking for cycles among all of them time
@@ -195,10 +209,10 @@ def main(application: str, commands: Mapping[str, Command], argv: Sequence[str] 
         print(f"error: {error.strerror}: {error.filename or 'while writing'}", file=sys.stderr)
         return 2
     except Exception as error:
-        # TensorFlow's class by its name: the command line must not wait for TensorFlow.
-        if not isinstance(error, MemoryError) and type(error).__name__ != "ResourceExhaustedError":
+        line = _plain(error)
+        if line is None:
             raise
-        print("error: out of memory: lower --batch-size, or the size of the pictures or the model", file=sys.stderr)
+        print(f"error: {line}", file=sys.stderr)
         return 2
     except KeyboardInterrupt as interrupt:
         if not str(interrupt):  # training has said where it stopped, and how to go on

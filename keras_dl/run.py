@@ -165,8 +165,17 @@ def _read_json(path: Path) -> Any:
 
 
 def read_lines(path: Path) -> tuple[str, ...]:
+    """The lines of a text file that the user may have edited.
+
+    Raises:
+        UserError: if it is not UTF-8.
+    """
+    try:
+        text = path.read_text(encoding="utf-8-sig")  # editors of Windows put a mark before the first line
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 ({error.reason}): store it as that") from error
     # Not splitlines(), which divides at characters that a class's name may have.
-    return tuple(path.read_text(encoding="utf-8").removesuffix("\n").split("\n"))
+    return tuple(text.removesuffix("\n").split("\n"))
 
 
 def pictures_folder(run: Path, source: str) -> Path:
@@ -239,6 +248,8 @@ def load_config(run: Path, options_class: type[T]) -> T:
     if not path.exists():
         raise UserError(f"{run} holds no run (no config.json); name another --run, or train without --resume")
     stored = _read_json(path)
+    if not isinstance(stored, dict):
+        raise UserError(f"{path} holds no options; restore it or start a new run")
     hints = typing.get_type_hints(options_class)
     known = {field.name for field in dataclasses.fields(options_class)}  # type: ignore[arg-type]
     unknown = set(stored) - known

@@ -106,6 +106,18 @@ def test_a_full_memory_is_one_line(run, capsys, kind):
     assert capsys.readouterr().err.startswith("error: out of memory: lower --batch-size")
 
 
+def test_a_file_that_is_gone_in_the_middle_is_one_line(run, capsys, tmp_path):
+    import tensorflow as tf
+
+    def read(options):
+        for _ in tf.data.Dataset.from_tensors(str(tmp_path / "gone.jpg")).map(tf.io.read_file):
+            pass
+
+    assert run(action=read)[0] == 2
+    expected = f"error: {tmp_path}/gone.jpg: no such file or directory, though it was there before: restore it"
+    assert capsys.readouterr().err == f"{expected}; --resume goes on\n"
+
+
 def test_interrupt_exits_with_130(run, capsys):
     def stop(options):
         raise KeyboardInterrupt
@@ -218,6 +230,9 @@ def test_files_of_a_run_that_are_damaged_or_missing_are_named(tmp_path):
         check_fingerprint(tmp_path, [], "data")
     with pytest.raises(UserError, match=r"holds no run \(no config\.json\)"):
         load_config(tmp_path, Train)
+    (tmp_path / "config.json").write_text("[]")
+    with pytest.raises(UserError, match=r"config\.json holds no options; restore it"):
+        load_config(tmp_path, Train)
 
 
 def test_an_unfinished_run_says_how_to_go_on(tmp_path):
@@ -232,6 +247,11 @@ def test_names_of_classes_are_one_a_line(tmp_path):
     names = ("a\u2028b", "zwei, 2", "\x1c", "日本")
     write_text(tmp_path / "labels.txt", "\n".join(names) + "\n")
     assert read_lines(tmp_path / "labels.txt") == names
+    (tmp_path / "labels.txt").write_bytes(b"\xef\xbb\xbfant\nbee\n")
+    assert read_lines(tmp_path / "labels.txt") == ("ant", "bee")
+    (tmp_path / "labels.txt").write_bytes("Ä\n".encode("latin-1"))
+    with pytest.raises(UserError, match=r"labels.txt is not UTF-8 \(.*\): store it as that"):
+        read_lines(tmp_path / "labels.txt")
 
 
 def test_one_of_several_workers_speaks(capsys):

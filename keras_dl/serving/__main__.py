@@ -32,6 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--replicas", type=positive, default=1, help="of the Kubernetes deployment (%(default)s)")
     options = parser.parse_args(argv)
+    if len(dict(options.pin)) < len(options.pin):
+        parser.error("--pin names an application twice: give all of its versions at once, as in digits=3,4")
     try:
         paths = write_config(
             options.models,

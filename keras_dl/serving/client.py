@@ -14,6 +14,7 @@ from keras_dl.errors import UserError
 from keras_dl.serving.rest import Rest
 from keras_dl.serving.tensors import BINARY_SUFFIX, STRING, ServingError, SignatureInfo, check_inputs
 
+LONGEST_TIMEOUT = 86_400  # seconds; sockets and gRPC take no endless ones
 SUFFIXES = {b"\x89PNG": ".png", b"\xff\xd8": ".jpg", b"GIF8": ".gif", b"RIFF": ".webp"}
 
 
@@ -35,7 +36,7 @@ class Client:
         max_message_mb: gRPC only: the largest message in MiB.
 
     Raises:
-        UserError: if the timeout is not positive.
+        UserError: if the timeout is not positive, or longer than a day.
     """
 
     def __init__(
@@ -50,8 +51,8 @@ class Client:
         max_message_mb: int = 256,
     ) -> None:
         self.model, self.signature = model, signature
-        if not timeout > 0:
-            raise UserError(f"the timeout is {timeout:g} seconds; give more than 0")
+        if not 0 < timeout <= LONGEST_TIMEOUT:
+            raise UserError(f"the timeout is {timeout:g} seconds; give more than 0, but {LONGEST_TIMEOUT:,} at most")
         if protocol == "rest":
             self._interface: Any = Rest(address, model, version, timeout, rows)
         elif protocol == "grpc":

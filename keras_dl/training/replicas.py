@@ -2,8 +2,10 @@
 
 import functools
 import json
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import keras
@@ -65,6 +67,34 @@ def check_same_data(strategy: tf.distribute.Strategy, names: Sequence[str], labe
             f"the workers have read different data ({json.loads(chiefs)['entries']:,} entries in the first, "
             f"{len(names):,} in this one): give each a copy of the same files, or one folder that all see"
         )
+
+
+def check_same_options(strategy: tf.distribute.Strategy, options: Any) -> None:
+    """Refuses workers that were started with different options, save the run folder and where their files lie.
+
+    Args:
+        strategy: the strategy; all its workers must call this at the same point.
+        options: a dataclass of strings, numbers, booleans and paths.
+
+    Raises:
+        UserError: in every worker, naming the flag.
+    """
+    if worker_count(strategy) == 1:
+        return
+
+    def comparable(value: Any) -> Any:
+        if isinstance(value, tuple):
+            return [comparable(part) for part in value]
+        is_path = isinstance(value, Path) or (isinstance(value, str) and os.path.exists(value))
+        return "a path" if is_path else value
+
+    mine = {name: comparable(value) for name, value in vars(options).items() if name != "run"}
+    chiefs = json.loads(broadcast(strategy, json.dumps(mine).encode()))
+    differing = np.array([chiefs.get(name) != value for name, value in mine.items()], np.int32)
+    for name, workers in zip(mine, sum_over_workers(strategy, differing), strict=True):
+        if workers:
+            flag = name.replace("_", "-")
+            raise UserError(f"the workers have different --{flag}: start all of them by the same command")
 
 
 def shares(strategy: tf.distribute.Strategy, batches: tf.data.Dataset) -> Any:

@@ -1,5 +1,6 @@
 """Learning rates that change over time; all are serialisable `LearningRateSchedule`s."""
 
+import math
 from typing import Any
 
 import keras
@@ -133,8 +134,8 @@ def make_schedule(
     Raises:
         UserError: for an unknown name, or a warm-up as long as the run or shorter than nothing.
     """
-    if not warmup_epochs >= 0:
-        raise UserError(f"--warmup-epochs is {warmup_epochs:g}; give 0 or more")
+    if not 0 <= warmup_epochs < math.inf:
+        raise UserError(f"--warmup-epochs is {warmup_epochs:g}; give 0 or more, but a finite number")
     total = steps_per_epoch * epochs
     warmup = round(warmup_epochs * steps_per_epoch)
     if name in ("cosine", "one_cycle") and warmup >= total:

@@ -17,7 +17,7 @@ import tensorflow as tf
 from keras_dl.cli import TrainingOptions
 from keras_dl.errors import UserError
 from keras_dl.training.checkpoint import has_ended
-from keras_dl.training.replicas import leads, worker_count
+from keras_dl.training.replicas import check_same_options, leads, worker_count
 
 STRATEGIES = ("auto", "single", "mirrored", "multiworker")
 
@@ -78,11 +78,13 @@ def run_strategy(options: TrainingOptions, epochs: int | None) -> tf.distribute.
 
     Raises:
         SystemExit: with status 0, in a later worker that resumes a run that has ended.
-        UserError: as `make_strategy` does, and if several workers have not been told their common run folder.
+        UserError: as `make_strategy` does, and if several workers have not been told their common run folder, or have
+            different options.
     """
     strategy = make_strategy(options.strategy, ended=options.resume and has_ended(options.run, epochs))
     if worker_count(strategy) > 1 and options.run is None:
         raise UserError("several workers share one run folder; name it with --run")
+    check_same_options(strategy, options)
     return strategy
 
 
@@ -94,7 +96,7 @@ def _mirrored(devices: tuple[str, ...]) -> tf.distribute.Strategy:
 
 @functools.cache
 def _multiworker(config: str) -> tf.distribute.Strategy:
-    cluster = json.loads(config)["cluster"]
+    cluster, task = (json.loads(config)[key] for key in ("cluster", "task"))
     others = ", ".join(address for addresses in cluster.values() for address in addresses)
     print(f"waiting until all workers are up: {others}", flush=True)
     try:
@@ -102,11 +104,19 @@ def _multiworker(config: str) -> tf.distribute.Strategy:
             return tf.distribute.MultiWorkerMirroredStrategy()
     except RuntimeError as error:
         raise RuntimeError("make_strategy() must run before anything else of TensorFlow does") from error
+    except tf.errors.UnknownError as error:
+        if "gRPC server" not in str(error):
+            raise
+        address = cluster[task["type"]][int(task["index"])]
+        raise UserError(f"can't listen on {address}: another program does; name another port in TF_CONFIG") from error
 
 
 @contextlib.contextmanager
 def _stopped_by_signals() -> Iterator[None]:
-    """Lets Ctrl-C and SIGTERM end the process at once: Python's handlers don't run while TensorFlow waits."""
+    """Lets Ctrl-C end the process at once: Python's handlers don't run while TensorFlow waits.
+
+    SIGTERM too, until TensorFlow listens for it by itself, which it does while it waits; it then waits on.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -211,8 +221,9 @@ def _slurm_config(environment: Mapping[str, str]) -> dict:
         nodes = expand_nodes(environment["SLURM_STEP_NODELIST"])
         counts = expand_counts(environment["SLURM_STEP_TASKS_PER_NODE"])
         rank = int(environment["SLURM_PROCID"])
-        # Two jobs may share a node: the port depends on the job.
-        port = 20000 + int(environment.get("SLURM_JOB_ID", "0")) % 20000
+        # Jobs and steps may share a node: neighbours are 64 ports apart, all below those that Linux gives to clients.
+        job, step = (int(environment.get(name, "0")) for name in ("SLURM_JOB_ID", "SLURM_STEP_ID"))
+        port = 20000 + 64 * ((7 * job + step) % 180)
     except (KeyError, ValueError) as error:
         raise UserError(f"this Slurm step can't be read ({type(error).__name__}: {error}); set TF_CONFIG") from None
     hosts = [f"{node}:{port + i}" for node, count in zip(nodes, counts, strict=False) for i in range(count)]

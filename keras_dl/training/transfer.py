@@ -65,7 +65,8 @@ def prepare_transfer(
         rate_decay: ratio of the rates of neighbouring stages, by default the paper's.
         freeze_batch_norm: keep batch normalisation of the stages that learn as it was trained (statistics, scale and
             offset). Nothing then holds the maps at their size while kernels move, and a rate of 0.001 spoils them: it
-            is for batches of a few pictures, with a smaller rate. Frozen stages keep theirs anyway.
+            is for batches of a few pictures, with a smaller rate. Otherwise the stages that `"all"` has not thawed yet
+            keep scale and offset, but their statistics follow the data from the first step on.
 
     Raises:
         UserError: for an unknown way.

@@ -4,6 +4,7 @@ import contextlib
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import keras
 import numpy as np
@@ -15,6 +16,7 @@ import apps.image_classification as app_module
 import keras_dl
 from apps.image_classification import (
     Train,
+    check_trainable,
     create_classifier,
     default_size,
     rate_schedule,
@@ -23,6 +25,7 @@ from apps.image_classification import (
 from keras_dl import cli
 from keras_dl.data.image_set import ImageSet
 from keras_dl.data.images import read_images
+from keras_dl.errors import UserError
 from keras_dl.run import pictures_folder, save_config, save_fingerprint
 
 TWO_CLASSES = [f"{name}/{i}.png" for name in "ab" for i in range(3)]
@@ -192,6 +195,15 @@ def test_evaluate_takes_a_table_by_itself(tmp_path, monkeypatch):
     assert app("evaluate", "--multi-label", "x/other.csv") == 0
     assert seen == [("builtin", Path("x/other.csv"), False)]
     assert json.loads((tmp_path / "metrics.json").read_text()) == {"data x/other.csv": {"labels": [[0, 1]]}}
+    assert app("evaluate", "--data", "y", "--multi-label", "x/other.csv") == 0
+    assert "data y:x/other.csv" in json.loads((tmp_path / "metrics.json").read_text())
+
+
+def test_too_few_pictures_to_validate_on_all_replicas_are_refused_before_there_is_a_run():
+    parts = [range(30), range(3)]
+    check_trainable(Train(), parts, SimpleNamespace(num_replicas_in_sync=2))
+    with pytest.raises(UserError, match="the validation part has 3 pictures, too few for 4 replicas: add pictures"):
+        check_trainable(Train(), parts, SimpleNamespace(num_replicas_in_sync=4))
 
 
 def test_export_counts_versions(home):

@@ -265,7 +265,8 @@ def test_rows_of_few_pictures_beside_rows_of_many(tmp_path):
         (["--input", "k=x"], "--input k=x is not JSON (Expecting value: line 1 column 1 (char 0))"),
         (["--input", "k=[[1], [2, 3]]"], "--input k=[[1], [2, 3]]: lists side by side must be of equal length"),
         (["--signature", "images", "a.jpg"], "name the inputs with --input; the signature takes images"),
-        (["--timeout", "0"], "the timeout is 0 seconds; give more than 0"),
+        (["--timeout", "0"], "the timeout is 0 seconds; give more than 0, but 86,400 at most"),
+        (["--timeout", "inf"], "the timeout is inf seconds; give more than 0, but 86,400 at most"),
         (["--address", "[::1"], "[::1 is no address (Invalid IPv6 URL); give host:port or a URL"),
     ],
 )

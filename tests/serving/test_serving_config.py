@@ -163,6 +163,13 @@ def test_missing_version(root, capsys, arguments, message):
     assert not (root / "models.config").exists()
 
 
+def test_an_application_is_pinned_once(root, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["--models", str(root), "--pin", "digits=2", "--pin", "digits=10"])
+    assert end.value.code == 2
+    assert "--pin names an application twice: give all of its versions at once" in capsys.readouterr().err
+
+
 def test_no_export(tmp_path):
     with pytest.raises(UserError, match=f"no export under {tmp_path}"):
         write_config(tmp_path)

@@ -47,6 +47,7 @@ def test_the_run_lies_on_the_claimed_volume(documents, container):
     (mount,) = [m for m in container["volumeMounts"] if m["mountPath"] == "/runs"]
     claim = volumes[mount["name"]]["persistentVolumeClaim"]["claimName"]
     assert claim == documents["PersistentVolumeClaim"]["metadata"]["name"]
+    assert container["workingDir"] == "/runs", "train exports to saved_models/ below the working folder"
 
 
 def arguments(container, tmp_path):

@@ -58,5 +58,6 @@ def test_bad_schedules_are_named():
         make_schedule("cosinus", RATE, steps_per_epoch=SPE, epochs=EPOCHS)
     with pytest.raises(UserError, match="--warmup-epochs 8 must be less than --epochs 8"):
         make_schedule("one_cycle", RATE, steps_per_epoch=SPE, epochs=EPOCHS, warmup_epochs=8)
-    with pytest.raises(UserError, match="--warmup-epochs is -1; give 0 or more"):
-        make_schedule("cosine", RATE, steps_per_epoch=SPE, epochs=EPOCHS, warmup_epochs=-1)
+    for wrong in (-1, float("inf")):
+        with pytest.raises(UserError, match=f"--warmup-epochs is {wrong}; give 0 or more"):
+            make_schedule("cosine", RATE, steps_per_epoch=SPE, epochs=EPOCHS, warmup_epochs=wrong)

@@ -36,15 +36,26 @@ def test_slurm_step_keeps_the_order_of_its_tasks():
         "SLURM_PROCID": "3",
         "SLURM_JOB_ID": "40123",
     }
-    hosts = ["node2:20123", "node2:20124", "node10:20123", "node10:20124", "gpu1:20123"]
+    hosts = ["node2:23904", "node2:23905", "node10:23904", "node10:23905", "gpu1:23904"]
     assert cluster_config(environment) == config(hosts, 3)
     with pytest.raises(UserError, match="SLURM_STEP_NODELIST"):
         cluster_config({k: v for k, v in environment.items() if k != "SLURM_STEP_NODELIST"})
     with pytest.raises(UserError, match="srun --distribution=cyclic numbers tasks across the nodes"):
         cluster_config(environment | {"SLURM_DISTRIBUTION": "cyclic"})
     one_a_node = environment | {"SLURM_STEP_TASKS_PER_NODE": "1(x3)", "SLURM_PROCID": "2"}
-    assert cluster_config(one_a_node | {"SLURM_DISTRIBUTION": "cyclic"})["cluster"]["worker"][2] == "gpu1:20123"
+    assert cluster_config(one_a_node | {"SLURM_DISTRIBUTION": "cyclic"})["cluster"]["worker"][2] == "gpu1:23904"
     assert cluster_config({"SLURM_STEP_NUM_TASKS": "1"}) is None
+
+
+def test_slurm_steps_that_are_neighbours_on_a_node_have_ports_of_their_own():
+    environment = {"SLURM_STEP_NUM_TASKS": "64", "SLURM_STEP_NODELIST": "gpu1", "SLURM_STEP_TASKS_PER_NODE": "64"}
+    ports = []
+    for job in range(1000, 1020):
+        for step in range(5):
+            numbers = {"SLURM_JOB_ID": str(job), "SLURM_STEP_ID": str(step), "SLURM_PROCID": "0"}
+            ports += [address.split(":")[1] for address in cluster_config(environment | numbers)["cluster"]["worker"]]
+    assert len(set(ports)) == len(ports)
+    assert min(map(int, ports)) > 1024 and max(map(int, ports)) < 32768
 
 
 def test_slurm_short_forms():
@@ -69,7 +80,7 @@ def test_bad_tf_config_is_one_line(text, message):
     assert "\n" not in str(error.value)
 
 
-def test_waiting_for_the_others_is_said_and_can_be_stopped(tmp_path):
+def test_waiting_for_the_others_is_said_and_can_be_stopped():
     with socket.socket() as one, socket.socket() as other:
         for each in (one, other):
             each.bind(("127.0.0.1", 0))
@@ -82,7 +93,21 @@ def test_waiting_for_the_others_is_said_and_can_be_stopped(tmp_path):
         assert worker.stdout.readline() == f"waiting until all workers are up: {', '.join(hosts)}\n"
         time.sleep(1)
         worker.send_signal(signal.SIGINT)
-        assert worker.wait(timeout=20) == -signal.SIGINT
+        try:
+            assert worker.wait(timeout=20) == -signal.SIGINT
+        finally:
+            worker.kill()
+
+
+def test_an_address_that_is_taken_is_one_line():
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        host = f"127.0.0.1:{taken.getsockname()[1]}"
+        program = "from keras_dl.training import make_strategy; make_strategy('multiworker')"
+        environment = {**os.environ, "TF_CONFIG": json.dumps(config([host, "127.0.0.1:1"], 0))}
+        done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True)
+    assert f"UserError: can't listen on {host}: another program does" in done.stderr
 
 
 def test_of_a_run_that_has_ended_the_first_worker_does_the_rest_alone(monkeypatch, capsys):

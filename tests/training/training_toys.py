@@ -4,6 +4,7 @@
 """
 
 import contextlib
+import dataclasses
 import os
 import signal
 import sys
@@ -15,9 +16,10 @@ import keras
 import numpy as np
 import tensorflow as tf
 
+from keras_dl.cli import TrainingOptions
 from keras_dl.errors import UserError
 from keras_dl.training import fit, make_optimizer, make_strategy
-from keras_dl.training.replicas import check_same_data
+from keras_dl.training.replicas import check_same_data, check_same_options
 
 RNG = np.random.default_rng(0)
 IMAGES = RNG.uniform(size=(64, 8, 8, 3)).astype("float32")
@@ -275,6 +277,14 @@ def job_resumed(folder):
         check_same_data(strategy, ["a.jpg", "b.jpg"][: 1 + worker])
     except UserError as error:
         out["data"] = str(error)
+    # Where the files lie may differ.
+    out["options"] = ""
+    mine = TrainingOptions(run=folder, strategy=str(folder))
+    check_same_options(strategy, mine)
+    try:
+        check_same_options(strategy, dataclasses.replace(mine, seed=worker))
+    except UserError as error:
+        out["options"] = str(error)
 
     def shifted():
         model = classifier(momentum)()
