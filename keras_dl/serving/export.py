@@ -4,6 +4,7 @@ import contextlib
 import os
 import re
 import shutil
+import time
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from importlib import resources
@@ -25,6 +26,7 @@ __all__ = ["BINARY_SUFFIX", "ModelCard", "Signature", "export"]
 
 ROOT = Path("saved_models")
 DEFAULT = "serving_default"
+LONGEST_EXPORT = 86_400  # seconds
 
 
 @timed("exporting")
@@ -165,10 +167,17 @@ def _publish(stage: Path, folder: Path, fill: Any) -> Path:
 
 @contextlib.contextmanager
 def _staging(folder: Path) -> Iterator[Path]:
-    """A folder to write in, on the same file system; whatever is left of it at the end is removed."""
+    """A folder to write in, on the same file system; whatever is left of it at the end is removed.
+
+    So is, after a day, what a process left that was killed, on this machine or another.
+    """
     with _writing(folder):
         made = [path for path in (folder, *folder.parents) if not path.exists()]
     stage = folder / f".unfinished-{os.getpid()}-{uuid.uuid4().hex[:8]}"
+    for left in folder.glob(".unfinished-*"):
+        with contextlib.suppress(OSError):
+            if time.time() - left.stat().st_mtime > LONGEST_EXPORT:
+                shutil.rmtree(left)
     try:
         with _writing(folder):
             stage.mkdir(parents=True)

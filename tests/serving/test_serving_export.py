@@ -3,6 +3,7 @@
 import dataclasses
 import importlib
 import json
+import os
 import resource
 from pathlib import Path
 
@@ -256,6 +257,14 @@ def test_interrupt_leaves_nothing(tmp_path, monkeypatch, where):
     with pytest.raises(KeyboardInterrupt):
         write(tmp_path / "toy", double, FLOATS, ROWS)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_export_left_goes_after_a_day(tmp_path):
+    for name in ("old", "new"):
+        (tmp_path / f".unfinished-1-{name}" / "variables").mkdir(parents=True)
+    os.utime(tmp_path / ".unfinished-1-old", (0, 0))
+    write(tmp_path, double, FLOATS, ROWS)
+    assert {path.name for path in tmp_path.iterdir()} == {".unfinished-1-new", "1"}
 
 
 def test_interrupt_keeps_earlier_versions(tmp_path, monkeypatch):
