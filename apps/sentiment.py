@@ -31,6 +31,13 @@ FRACTIONS = (0.8, 0.1, 0.1)  # training, validation, test
 SHOWN = 10  # reviews whose words are shown, and mistakes that are listed
 MAPPED_WORDS = 150
 UNLABELLED = "unlabelled.json"  # in the run folder: what --unlabelled held
+RANGES = {  # of the search: least, most, and the scale; whole numbers stay whole
+    "learning_rate": (1e-4, 1e-2, "log"),
+    "word_dropout": (0.0, 0.4, "linear"),
+    "dropout": (0.0, 0.7, "linear"),
+    "embedding_dim": (32, 256, "log"),
+    "units": (32, 256, "log"),
+}
 BEGINNINGS = (4, 5, 6)  # characters of a word's beginning, which the n-gram branch knows it by too
 
 
@@ -202,6 +209,8 @@ def create_classifier(
             arguments["num_heads"] = math.gcd(taken["num_heads"].default, embedding.shape[1])
     if "bidirectional" in taken:
         arguments["bidirectional"] = options.bidirectional
+    elif not options.bidirectional:
+        raise UserError(f"{options.model} reads in no direction; leave out --no-bidirectional")
     if options.model == WIDE:
         arguments["ngram_features"] = 1 + len(vocabulary.ngram_list)
     return keras_dl.create_model(options.model, vocabulary_size=len(vocabulary), num_classes=num_classes, **arguments)
@@ -268,7 +277,7 @@ def train(options: Train) -> None:
             run.check_fingerprint(options.run, rows_of(reviews), reviews.source)
             if unlabelled:
                 run.check_fingerprint(options.run, unlabelled, str(options.unlabelled), file=UNLABELLED)
-        parts = next(divisions(options, reviews))
+        parts, *_ = divisions(options, reviews)  # all of them, so that none is refused when others are trained
         material = prepare(options, parts, unlabelled, options.run if options.resume else None)
         folder = options.run
         if chief and not options.resume:
@@ -654,6 +663,7 @@ def draw_embedding(model: keras.Model, vocabulary: Vocabulary, reviews: ReviewSe
     ratios = log_count_ratios(rows, reviews.labels, len(reviews.class_names), len(vocabulary))
     clear = np.abs(ratios).max(axis=1) * (counts >= min(3, counts[2:].max()))
     chosen = 2 + np.argsort(-clear[2:], kind="stable")[:MAPPED_WORDS]
+    chosen = chosen[clear[chosen] > 0]
     plots.word_map(
         np.asarray(model.get_layer("embedding").embeddings)[chosen],
         [vocabulary.tokens[i - 2] for i in chosen],
@@ -671,6 +681,8 @@ def evaluate(options: Evaluate) -> None:
     model, vocabulary, class_names = load_classifier(folder)
     split, pictures, baselines = "test", folder / "plots", None
     if options.data is None:
+        if options.text_column or options.label_column:
+            raise UserError("--text-column and --label-column are of other reviews: name these with --data")
         reviews = read_data(trained.data, trained.text_column, trained.label_column)
         run.check_fingerprint(folder, rows_of(reviews), reviews.source)
         parts = reviews.with_classes(class_names).split(FRACTIONS, trained.seed)
@@ -692,7 +704,7 @@ def load_classifier(
     from keras_dl.text.vocabulary import load_vocabulary
 
     list_models()  # imports the layers that the file may name
-    names = class_names or (folder / "labels.txt").read_text(encoding="utf-8").split("\n")[:-1]
+    names = class_names or run.read_lines(folder / "labels.txt")
     model = training.load_model(folder / "model.keras")
     model.jit_compile = False  # as in `fit_classifier`
     return model, load_vocabulary(folder), tuple(names)
@@ -839,7 +851,9 @@ def search(options: Search) -> None:
             raise UserError(f"search takes no --{flag}; search first, then train with it")
     if options.run is not None and (options.run / "config.json").exists():
         raise UserError(f"{options.run} already holds a run; name another --run")
+    given = [name for name in RANGES if getattr(options, name) is not None]
     options = settle(options)
+    ranges = ranges_of(options, given)
     from keras_dl.training import make_strategy
     from keras_dl.training.replicas import worker_count
     from keras_dl.training.search import keras_tuner, search_hyperparameters
@@ -865,26 +879,27 @@ def search(options: Search) -> None:
         )
         return report(model, material.vocabulary, parts[1])[0]["log_loss"]
 
-    best = search_hyperparameters(measure, ranges_of(plain), options.trials, options.method, folder, options.seed)
+    best = search_hyperparameters(measure, ranges, options.trials, options.method, folder, options.seed)
     command = dataclasses.replace(plain, **best, run=None)
     print(f"trials: {folder / 'trials.csv'}\nbest: {cli.command_line(APPLICATION, command)}")
 
 
-def ranges_of(options: Train) -> dict[str, tuple[float, float, str]]:
-    """What the search varies: least, most, and the scale; whole numbers stay whole."""
+def ranges_of(options: Train, given: Sequence[str] = ()) -> dict[str, tuple[float, float, str]]:
+    """What the search varies, of `RANGES`: what the model has and the user has not given.
+
+    Raises:
+        UserError: if that is nothing.
+    """
     from keras_dl.registry import model_info
 
     taken = inspect.signature(model_info(options.model).builder).parameters
-    ranges: dict[str, tuple[float, float, str]] = {
-        "learning_rate": (1e-4, 1e-2, "log"),
-        "word_dropout": (0.0, 0.4, "linear"),
-        "dropout": (0.0, 0.7, "linear"),
-        "embedding_dim": (32, 256, "log"),
-        "units": (32, 256, "log"),
-    }
-    if options.vectors is not None or "num_heads" in taken:  # the width is the vectors', or that of so many heads
-        del ranges["embedding_dim"]
-    return {name: row for name, row in ranges.items() if name in taken or name in ("learning_rate", "word_dropout")}
+    left = [n for n in RANGES if n not in given and (n in taken or n in ("learning_rate", "word_dropout"))]
+    if "embedding_dim" in left and (options.vectors is not None or "num_heads" in taken):
+        left.remove("embedding_dim")  # the width is the vectors', or that of so many heads
+    if not left:
+        flags = ", ".join(f"--{name.replace('_', '-')}" for name in given)
+        raise UserError(f"nothing is left to search: leave out one of {flags}")
+    return {name: RANGES[name] for name in left}
 
 
 COMMANDS = {

@@ -1,9 +1,12 @@
 """Boxes from TensorFlow Datasets: `voc/2007`, `coco/2017` and all others with a picture and `objects`."""
 
+import dataclasses
+import io
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from PIL import Image
 
 from keras_dl.data.box_set import Annotation, BoxSet, checked_box_set
 from keras_dl.data.progress import Progress
@@ -52,7 +55,8 @@ def read_box_tfds(name: str, class_names: Sequence[str] | None = None, strict: b
         examples = read_split(builder, name, key, decoders=decoders)
         with Progress(f"reading tfds:{name} {key}", max(0, int(examples.cardinality()))) as progress:
             for number, example in enumerate(examples.as_numpy_iterator()):
-                annotations.append(_annotation(example, f"{name} {key} example {number}", objects, ignored, part))
+                annotation = _annotation(example, f"{name} {key} example {number}", objects, ignored, part)
+                annotations.append(_from_zero(annotation) if builder.name == "voc" else annotation)
                 progress.advance()
         if part and not any(map(len, (annotation.boxes for annotation in annotations[before:]))):
             del annotations[before:]  # where a challenge keeps its answers, as in the test part of voc/2012
@@ -73,3 +77,10 @@ def _annotation(example: dict[str, Any], name: str, objects: Any, ignored: str |
         fractions=True,
         part=part,
     )
+
+
+def _from_zero(annotation: Annotation) -> Annotation:
+    """Boxes as `read_voc` gives them: Pascal VOC counts pixels from 1, which TensorFlow Datasets leaves as it is."""
+    with Image.open(io.BytesIO(annotation.picture)) as picture:
+        width, height = picture.size
+    return dataclasses.replace(annotation, boxes=annotation.boxes - [1 / width, 1 / height, 0, 0])

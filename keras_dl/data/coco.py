@@ -85,9 +85,10 @@ def read_coco(
         try:
             categories = {c["id"]: _class_name(file, c) for c in sorted(content["categories"], key=lambda c: c["id"])}
             images = {image["id"]: image for image in content["images"]}
-            if len(images) < len(content["images"]):
-                [(twice, _)] = Counter(image["id"] for image in content["images"]).most_common(1)
-                raise UserError(f"{file}: two images have the id {twice}: give each an id of its own")
+            for kind, found in (("images", images), ("categories", categories)):
+                if len(found) < len(content[kind]):
+                    [(twice, _)] = Counter(entry["id"] for entry in content[kind]).most_common(1)
+                    raise UserError(f"{file}: two {kind} have the id {twice}: give each an id of its own")
             boxes = defaultdict(list)
             for number, box in enumerate(content["annotations"], 1):
                 if box["category_id"] not in categories:

@@ -54,7 +54,7 @@ class ReviewSet:
     def split(self, fractions: Sequence[float], seed: int) -> tuple["ReviewSet", ...]:
         """Disjoint parts, stratified, the same for the same seed.
 
-        A text that stands in several parts stays in the last of them alone, and is learned from in none.
+        A text that stands in several parts stays in the last of them alone.
 
         Raises:
             UserError: for one class only, fewer reviews of a class than parts, or too few different texts.
@@ -89,6 +89,7 @@ class ReviewSet:
         for fold in range(count):
             test = self.subset(np.flatnonzero(fold_of == fold))
             rest = self.subset(np.flatnonzero(fold_of != fold)).without(set(test.texts))
+            rest = dataclasses.replace(rest, source=f"{self.source}, fold {fold + 1} and its texts left out,")
             yield *rest.split((1 - validation, validation), seed), test
 
     def check_classes(self, least: int) -> None:

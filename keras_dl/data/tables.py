@@ -153,11 +153,14 @@ def _json_lines(path: Path, text: str) -> _Read:
             continue
         try:
             row = json.loads(content)
-        except json.JSONDecodeError as error:
-            raise UserError(f"{path} line {line} is no JSON ({error.msg}): write one object on each line") from None
+        except ValueError as error:  # of numbers with thousands of digits too
+            told = getattr(error, "msg", "a number is too long")
+            raise UserError(f"{path} line {line} is no JSON ({told}): write one object on each line") from None
         if not isinstance(row, dict):
             raise UserError(f"{path} line {line} is no JSON object: write one object on each line")
-        rows.append((line, {valid(key): "" if value is None else valid(str(value)) for key, value in row.items()}))
+        # NaN, which Python writes for what is missing, differs from itself.
+        given = {key: "" if value is None or value != value else str(value) for key, value in row.items()}
+        rows.append((line, {valid(key): valid(value) for key, value in given.items()}))
     columns = tuple(dict.fromkeys(key for _, row in rows for key in row))
     return columns, [(line, {name: row.get(name, "") for name in columns}) for line, row in rows], ()
 

@@ -12,7 +12,7 @@ from keras_dl.data.folder import find_files
 from keras_dl.data.picture_index import PictureIndex, declared_parts, lost_claims, part_of_path
 from keras_dl.data.progress import counted
 from keras_dl.data.text_file import read_names
-from keras_dl.data.yolo_yaml import YAML_FILES, has_keypoints, read_parts, yaml_names
+from keras_dl.data.yolo_yaml import YAML_FILES, find_keypoints, read_parts, yaml_names
 from keras_dl.errors import UserError
 
 _NAME_FILES = (*YAML_FILES, "classes.txt", "obj.names", "labels.txt", "*.yaml", "*.names")
@@ -69,7 +69,7 @@ def read_yolo(
     claims: list[tuple[Path, Path]] = []
     read: dict[Path, Annotation] = {}
     numbers: set[int] = set()
-    keypoints = has_keypoints(root)
+    keypoints = find_keypoints(root)
     labelled: set[Path] = set()
     for file in counted("reading annotations", files):
         picture = pictures.find(file.stem, file)
@@ -79,7 +79,7 @@ def read_yolo(
             continue
         claims.append((file, picture))
         try:
-            classes, boxes = _read_file(file, keypoints)
+            classes, boxes = _read_file(file, keypoints(file))
         except ValueError as error:
             skipped.append((str(file), str(error)))
             continue
@@ -160,14 +160,28 @@ def _choose_names(root: Path, given: Sequence[str] | None) -> tuple[str, list[st
 
 
 def _read_names(root: Path) -> tuple[str, list[str] | None]:
-    """The file that names the classes, and the names; None if there is no such file."""
+    """The file that names the classes, and the names; None if there is no such file.
+
+    Raises:
+        UserError: if several files of the same kind disagree: a number would mean one class here and another there.
+    """
     for pattern in _NAME_FILES:
+        found: dict[Path, list[str]] = {}
         for file in find_files(root, pattern, links=True):
             if file.name.lower() == "labels.txt" and _is_exported(file):
                 continue
             names = yaml_names(file) if file.suffix.lower() in (".yaml", ".yml") else read_class_names(file)
             if names:
-                return str(file), names
+                found[file] = names
+        if found:
+            first = max(found, key=lambda file: len(found[file]))
+            for file, names in found.items():
+                if names != found[first][: len(names)]:
+                    raise UserError(
+                        f"{first} and {file} number the classes differently: give both the same names in the same "
+                        "order, and the boxes their numbers, or name one of the folders"
+                    )
+            return str(first), found[first]
     return "", None
 
 

@@ -3,7 +3,7 @@ to validate and to test with."""
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
@@ -38,9 +38,17 @@ def yaml_names(file: Path) -> list[str] | None:
     return found
 
 
-def has_keypoints(root: Path) -> bool:
-    """Whether the boxes in a folder have points of their objects behind them, as Ultralytics' pose sets do."""
-    return any("kpt_shape" in _read_yaml(file) for file in find_files(root, "*.y*ml", links=True))
+def find_keypoints(root: Path) -> Callable[[Path], bool]:
+    """Tells of a text file whether points of the objects stand behind its boxes, as in Ultralytics' pose sets.
+
+    The nearest folder above it with a file like `data.yaml` counts; where there is none, any in the root.
+    """
+    said: dict[Path, bool] = {}
+    for file in find_files(root, "*.y*ml", links=True):
+        content = _read_yaml(file)
+        if content.keys() & {"names", "nc", "kpt_shape"}:
+            said[file.parent] = said.get(file.parent, False) or "kpt_shape" in content
+    return lambda file: next((said[folder] for folder in file.parents if folder in said), any(said.values()))
 
 
 def read_parts(

@@ -179,6 +179,20 @@ def test_odd_texts_are_labelled_or_refused(home, monkeypatch, capfd):
     assert "standard input has no text" in capfd.readouterr().err
 
 
+def test_columns_of_other_reviews_need_these(home, capfd):
+    assert app("evaluate", "--text-column", "body") == 2
+    assert "--text-column and --label-column are of other reviews: name these with --data" in capfd.readouterr().err
+
+
+def test_the_map_shows_words_of_the_reviews_alone(home, tmp_path, monkeypatch):
+    shown = []
+    monkeypatch.setattr(plots, "word_map", lambda vectors, words, *_, path: shown.extend(words))
+    model, vocabulary, names = load_classifier(newest(home))
+    few = ReviewSet(("good good good", "bad bad bad"), np.array([1, 0], "int32"), names, "two")
+    sentiment.draw_embedding(model, vocabulary, few, tmp_path)
+    assert sorted(shown) == ["bad", "good"]
+
+
 def test_evaluate(home, tmp_path, capfd):
     first = json.loads((newest(home) / "metrics.json").read_text())["test"]
     assert app("evaluate") == 0
@@ -493,6 +507,16 @@ def test_search_leaves_alone_a_width_that_is_given(options):
     assert "embedding_dim" not in ranges_of(options) and "learning_rate" in ranges_of(options)
 
 
+def test_search_varies_nothing_that_is_given(capfd):
+    options, given = Search(model="embedding_average"), ["learning_rate", "embedding_dim", "word_dropout"]
+    assert set(ranges_of(options)) == {*given, "dropout"}
+    assert set(ranges_of(options, given)) == {"dropout"}
+    flags = ("--learning-rate", "0.01", "--embedding-dim", "8", "--word-dropout", "0", "--dropout", "0")
+    assert app("search", "--model", "embedding_average", *flags) == 2
+    message = "nothing is left to search: leave out one of --learning-rate, --word-dropout, --dropout, --embedding-dim"
+    assert message in capfd.readouterr().err
+
+
 @pytest.mark.slow
 def test_search(home, tmp_path, monkeypatch, capfd):
     pytest.importorskip("keras_tuner")
@@ -535,6 +559,7 @@ def test_every_text_classifier_fits_the_application(name):
         (TWO_CLASSES, ("--model", "resnet50"), "resnet50 does image classification"),
         (TWO_CLASSES, ("--model", "grue"), "did you mean 'gru'"),
         (TWO_CLASSES, ("--model", "embedding_average", "--units", "4"), "takes no argument 'units'"),
+        (TWO_CLASSES, ("--model", "embedding_average", "--no-bidirectional"), "reads in no direction; leave out"),
         (TWO_CLASSES, ("--folds", "1"), "--folds is 1"),
         (TWO_CLASSES, ("--dropout", "1"), "--dropout is 1; give 0 or more, but less than 1"),
         (TWO_CLASSES, ("--vectors", "none.txt"), "--vectors none.txt can't be read"),

@@ -23,6 +23,7 @@ from keras_dl import cli
 from keras_dl import run as runs
 from keras_dl.data.buckets import EncodedPairs
 from keras_dl.data.pairs import Pairs
+from keras_dl.errors import UserError
 from keras_dl.text.translator import Search, Translation
 
 ENGLISH = ["one", "two", "three", "four", "five", "six"]
@@ -408,6 +409,12 @@ def test_a_run_keeps_how_long_its_targets_were(tmp_path, monkeypatch):
 def test_export_has_no_more_translations_than_the_beam():
     assert translation.search_of(translation.Export(beam=2), Train(), None).n_best == 2
     assert translation.search_of(translation.Export(), Train(), None).n_best == 3
+
+
+def test_the_length_penalty_is_a_finite_number():
+    for alpha in (-1.0, float("nan"), float("inf")):
+        with pytest.raises(UserError, match=f"--alpha is {alpha}; give 0 or more"):
+            translation.search_of(translation.Export(alpha=alpha), Train())
 
 
 @pytest.mark.parametrize(

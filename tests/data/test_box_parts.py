@@ -288,6 +288,12 @@ def test_two_data_sets_with_a_yaml_each(tmp_path):
         "train": 4,
         "validation": 2,
     }
+    two = tmp_path / "two" / "data.yaml"
+    kept = two.read_text()
+    write(two, kept.replace("[cat]", "[cat, dog]"))
+    assert read_boxes(tmp_path).class_names == ("cat", "dog")
+    write(two, kept.replace("[cat]", "[dog, cat]"))
+    assert f"{two} and {tmp_path}/one/data.yaml number the classes differently" in refused(tmp_path)
 
 
 def test_a_picture_of_several_parts_is_not_trained_on(tmp_path):

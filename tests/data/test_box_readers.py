@@ -176,6 +176,7 @@ def test_crowds_are_to_be_ignored(tmp_path):
         (lambda c: c["images"][0].pop("file_name"), "is not as COCO prescribes (KeyError: 'file_name')"),
         (lambda c: c.update(categories=[]), "categories has none"),
         (lambda c: c["images"][1].update(id=0), "two images have the id 0: give each an id of its own"),
+        (lambda c: c["categories"].append(c["categories"][0]), "two categories have the id 17: give each an id"),
         (lambda c: c["categories"][0].update(name=" "), "category 17 has an empty name: give it one"),
     ],
 )
@@ -332,6 +333,20 @@ def test_points_of_a_pose_are_no_polygon(tmp_path, points):
         file.write(f"kpt_shape: [2, {len(points.split()) // 2}]\n")
     (root / "labels" / "two.txt").write_text(f"1 0.5 0.5 0.2 0.2 {points}")
     assert by_stem(read_boxes(root))["two"] == [pytest.approx(("dog", 32, 24, 48, 36))]
+
+
+def test_a_pose_set_beside_one_of_polygons(tmp_path):
+    for name in ("pose", "shapes"):
+        root = write_yolo(tmp_path / name)
+        (root / "labels" / "two.txt").write_text("1 0.5 0.5 0.2 0.2 0.1 0.2 0.9 0.8")
+    with (tmp_path / "pose" / "data.yaml").open("a") as file:
+        file.write("kpt_shape: [2, 2]\n")
+    box_set = read_boxes(tmp_path)
+    found = {name: boxes for name, boxes in zip(box_set.images, box_set.boxes, strict=True) if "two" in Path(name).name}
+    wanted = {"pose": (32, 24, 48, 36), "shapes": (8, 12, 72, 48)}
+    assert {Path(name).relative_to(tmp_path).parts[0]: tuple(boxes[0]) for name, boxes in found.items()} == {
+        name: pytest.approx(box) for name, box in wanted.items()
+    }
 
 
 def test_polygons_become_boxes(tmp_path):

@@ -70,6 +70,15 @@ def test_boxes_classes_and_parts(on_disk):
     np.testing.assert_allclose(parts["validation"].boxes[0], [[6, 20, 24, 40]], atol=1e-4)
 
 
+def test_voc_counts_pixels_from_one(on_disk, monkeypatch):
+    builder = reader.prepared_builder("drawn_shapes")
+    monkeypatch.setattr(builder, "name", "voc")
+    monkeypatch.setattr(box_tfds, "prepared_builder", lambda name: builder)
+    train = by_part(read_boxes("tfds:voc"))["train"]
+    (found,) = (boxes for boxes in train.boxes if len(boxes))
+    np.testing.assert_allclose(found, [[29, 9, 60, 30], [0, 0, 30, 20]], atol=1e-4)
+
+
 def test_a_part_whose_answers_are_secret_is_left_out(on_disk):
     boxes = read_boxes("tfds:drawn_shapes")
     assert "test" not in boxes.part

@@ -134,6 +134,9 @@ def test_json_lines_beside_other_json_and_cut_emoji(tmp_path):
     rows = '{"text": "fine \\ud83d", "label": 1}\n{"text": "bad", "label": 0}\n'
     (tmp_path / "r.json").write_text(rows)
     assert pairs(read_reviews(str(tmp_path))) == [("fine ?", "1"), ("bad", "0")]
+    (tmp_path / "r.json").write_text(rows + '{"text": "no", "label": NaN}\n{"text": NaN, "label": 1}\n')
+    assert pairs(read_reviews(str(tmp_path))) == [("fine ?", "1"), ("bad", "0")]
+    (tmp_path / "r.json").write_text(rows)
     (tmp_path / "r.csv").write_text("text,label\ngood,1\nbad,0\n")
     assert pairs(read_reviews(str(tmp_path))) == [("good", "1"), ("bad", "0")]
 
@@ -254,10 +257,11 @@ def test_split_of_tensorflow_datasets(monkeypatch):
         ("r.csv", b"text,label\n" + b"".join(b"t,%d\n" % i for i in range(50)), "50 different labels"),
         ("r.jsonl", b'{"text": "a", "label": 1}\n{"text": \n', "line 2 is no JSON"),
         ("r.jsonl", b"[1]\n", "line 1 is no JSON object"),
+        ("r.jsonl", b'{"text": ' + b"9" * 5000 + b"}\n", "line 1 is no JSON (a number is too long)"),
     ],
     ids=[
         "empty", "header", "binary", "columns", "many fields", "few fields", "quote", "twice", "all empty", "labels",
-        "json", "no object",
+        "json", "no object", "huge number",
     ],
 )  # fmt: skip
 def test_bad_tables_are_named(tmp_path, name, content, message):

@@ -95,6 +95,14 @@ def test_texts_that_stand_in_several_parts_are_learned_from_in_none():
     assert len(test) == 20 and len(train) + len(validation) < 180
 
 
+def test_a_fold_that_leaves_too_few_texts_is_named():
+    texts = [*(f"good {i}" for i in range(8)), "a", "a", "a", "b", "b", "d"]
+    reviews = made(texts, [0] * 8 + [1] * 6)
+    with pytest.raises(UserError, match=r"class '\w+' of somewhere, fold \d and its texts left out, has"):
+        for seed in range(50):
+            list(reviews.folds(4, 0.5, seed))
+
+
 def test_folds_test_every_review_once_and_keep_the_shares():
     reviews = made([str(i) for i in range(100)], [int(i < 30) for i in range(100)])
     tested = []
