@@ -1,6 +1,6 @@
 """Pictures per second of `training_stream` against `keras.utils.image_dataset_from_directory`, on one folder.
 
-    python benchmarks/input_pipeline.py [--photos 320x240 640x480 1600x1200] [--pictures 1000] [--rounds 3]
+    python benchmarks/input_pipeline.py [--photos 320x240 640x480 1600x1200] [--pictures 1000] [--rounds 8]
 
 Both shuffle, decode, cut to a square, resize to 224x224 and batch by 32. `from files` keeps nothing: every epoch
 decodes, and the stream decodes a JPEG at a half, a quarter or an eighth of its size where that is enough. Where the
@@ -112,7 +112,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--photos", nargs="+", default=["320x240", "640x480", "1600x1200"], metavar="WIDTHxHEIGHT")
     parser.add_argument("--pictures", type=int, default=1000)
-    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rounds", type=int, default=8)
     options = parser.parse_args()
     print(f"{'best of the rounds':<50}{'training_stream':>18}{'image_dataset_from_directory':>32}{'ratio':>8}")
     for photo in options.photos:
