@@ -851,9 +851,8 @@ def search(options: Search) -> None:
             raise UserError(f"search takes no --{flag}; search first, then train with it")
     if options.run is not None and (options.run / "config.json").exists():
         raise UserError(f"{options.run} already holds a run; name another --run")
-    given = [name for name in RANGES if getattr(options, name) is not None]
+    ranges = ranges_of(options)
     options = settle(options)
-    ranges = ranges_of(options, given)
     from keras_dl.training import make_strategy
     from keras_dl.training.replicas import worker_count
     from keras_dl.training.search import keras_tuner, search_hyperparameters
@@ -884,8 +883,8 @@ def search(options: Search) -> None:
     print(f"trials: {folder / 'trials.csv'}\nbest: {cli.command_line(APPLICATION, command)}")
 
 
-def ranges_of(options: Train, given: Sequence[str] = ()) -> dict[str, tuple[float, float, str]]:
-    """What the search varies, of `RANGES`: what the model has and the user has not given.
+def ranges_of(options: Train) -> dict[str, tuple[float, float, str]]:
+    """What the search varies, of `RANGES`: what the model has and the options, not settled yet, leave open.
 
     Raises:
         UserError: if that is nothing.
@@ -893,6 +892,7 @@ def ranges_of(options: Train, given: Sequence[str] = ()) -> dict[str, tuple[floa
     from keras_dl.registry import model_info
 
     taken = inspect.signature(model_info(options.model).builder).parameters
+    given = [name for name in RANGES if getattr(options, name) is not None]
     left = [n for n in RANGES if n not in given and (n in taken or n in ("learning_rate", "word_dropout"))]
     if "embedding_dim" in left and (options.vectors is not None or "num_heads" in taken):
         left.remove("embedding_dim")  # the width is the vectors', or that of so many heads

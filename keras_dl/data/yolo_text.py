@@ -174,14 +174,14 @@ def _read_names(root: Path) -> tuple[str, list[str] | None]:
             if names:
                 found[file] = names
         if found:
-            first = max(found, key=lambda file: len(found[file]))
+            longest = max(found, key=lambda file: len(found[file]))
             for file, names in found.items():
-                if names != found[first][: len(names)]:
+                if names != found[longest][: len(names)]:
                     raise UserError(
-                        f"{first} and {file} number the classes differently: give both the same names in the same "
+                        f"{longest} and {file} number the classes differently: give both the same names in the same "
                         "order, and the boxes their numbers, or name one of the folders"
                     )
-            return str(first), found[first]
+            return str(longest), found[longest]
     return "", None
 
 

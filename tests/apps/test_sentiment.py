@@ -508,9 +508,9 @@ def test_search_leaves_alone_a_width_that_is_given(options):
 
 
 def test_search_varies_nothing_that_is_given(capfd):
-    options, given = Search(model="embedding_average"), ["learning_rate", "embedding_dim", "word_dropout"]
-    assert set(ranges_of(options)) == {*given, "dropout"}
-    assert set(ranges_of(options, given)) == {"dropout"}
+    given = {"learning_rate": 0.01, "embedding_dim": 8, "word_dropout": 0.0}
+    assert set(ranges_of(Search(model="embedding_average"))) == {*given, "dropout"}
+    assert set(ranges_of(Search(model="embedding_average", **given))) == {"dropout"}
     flags = ("--learning-rate", "0.01", "--embedding-dim", "8", "--word-dropout", "0", "--dropout", "0")
     assert app("search", "--model", "embedding_average", *flags) == 2
     message = "nothing is left to search: leave out one of --learning-rate, --word-dropout, --dropout, --embedding-dim"
