@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import math
 import sys
 import unicodedata
 from collections.abc import Sequence
@@ -366,8 +365,7 @@ def search_of(options: Any, trained: Train, n_best: int | None = 1) -> Any:
 
     width = trained.beam if options.beam is None else options.beam
     alpha = trained.alpha if options.alpha is None else options.alpha
-    if not 0 <= alpha < math.inf:
-        raise UserError(f"--alpha is {alpha}; give 0 or more, but a finite number")
+    cli.check_not_negative(trained if options.alpha is None else options, "alpha")
     if width < 1:
         raise UserError(f"--beam is {width}; give 1 or more")
     n_best = min(3, width) if n_best is None else n_best

@@ -412,7 +412,7 @@ def test_export_has_no_more_translations_than_the_beam():
 
 
 def test_the_length_penalty_is_a_finite_number():
-    for alpha in (-1.0, float("nan"), float("inf")):
+    for alpha in (-1, float("nan"), float("inf")):
         with pytest.raises(UserError, match=f"--alpha is {alpha}; give 0 or more"):
             translation.search_of(translation.Export(alpha=alpha), Train())
 
