@@ -286,12 +286,10 @@ def create_gan(options: Train, channels: int, classes: int) -> Adversarial:
 
 def load_gan(folder: Path) -> tuple[Adversarial, tuple[str, ...]]:
     """The model of a run, and its class names, if it was conditional."""
-    # Importing the file makes its class known to Keras.
-    import keras_dl.generative.adversarial  # noqa: F401
-    from keras_dl.training import load_model
+    from keras_dl.saving import load_model
 
     labels = folder / "labels.txt"
-    return load_model(folder / "model.keras"), run.read_lines(labels) if labels.exists() else ()
+    return load_model(folder / "model.keras", compile=False), run.read_lines(labels) if labels.exists() else ()
 
 
 def inputs_of(model: Adversarial, latent: Any, class_ids: Any) -> Any:

@@ -621,10 +621,10 @@ def load_classifier(folder: Path) -> tuple[keras.Model, tuple[str, ...]]:
     Raises:
         UserError: if the run is of another application, or its model can't be loaded.
     """
-    from keras_dl.training import load_model
+    from keras_dl.saving import load_model
 
     run.load_config(folder, Train)  # other applications' runs have a model.keras too
-    model, class_names = load_model(folder / "model.keras"), run.read_lines(folder / "labels.txt")
+    model, class_names = load_model(folder / "model.keras", compile=False), run.read_lines(folder / "labels.txt")
     if len(class_names) != model.output_shape[-1]:
         raise UserError(
             f"{folder / 'labels.txt'} names {len(class_names)} classes, and the model has {model.output_shape[-1]}: "

@@ -699,13 +699,11 @@ def load_classifier(
     folder: Path, class_names: Sequence[str] | None = None
 ) -> tuple[keras.Model, Vocabulary, tuple[str, ...]]:
     """The model of a run, its vocabulary and its class names, by default those of labels.txt."""
-    from keras_dl import training
-    from keras_dl.registry import list_models
+    from keras_dl.saving import load_model
     from keras_dl.text.vocabulary import load_vocabulary
 
-    list_models()  # imports the layers that the file may name
     names = class_names or run.read_lines(folder / "labels.txt")
-    model = training.load_model(folder / "model.keras")
+    model = load_model(folder / "model.keras", compile=False)
     model.jit_compile = False  # as in `fit_classifier`
     return model, load_vocabulary(folder), tuple(names)
 

@@ -6,7 +6,6 @@ import contextlib
 import csv
 import dataclasses
 import sys
-import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, TextIO
@@ -738,15 +737,9 @@ def load_network(folder: Path) -> keras.Model:
     Raises:
         UserError: if the file is damaged.
     """
-    import keras
+    from keras_dl.saving import load_model
 
-    import keras_dl
-
-    keras_dl.list_models()  # registers the layers and models that a file may hold
-    try:
-        return keras.models.load_model(folder / "model.keras", compile=False)
-    except (ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
-        raise UserError(f"can't load {folder / 'model.keras'} ({str(error).splitlines()[0]}); train again") from error
+    return load_model(folder / "model.keras", compile=False)
 
 
 def compiled_network(network: keras.Model) -> Callable[[np.ndarray], np.ndarray]:

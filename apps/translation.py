@@ -350,11 +350,11 @@ def load_vocabularies(options: Train, folder: Path) -> tuple[Pieces, Pieces]:
 
 def load_translator(folder: Path) -> Translator:
     """The model of a run with its vocabularies."""
-    from keras_dl import training
+    from keras_dl.saving import load_model
     from keras_dl.text.translator import Translator
 
     trained = run.load_config(folder, Train)
-    model = training.load_model(folder / "model.keras")
+    model = load_model(folder / "model.keras", compile=False)
     source, target = load_vocabularies(trained, folder)
     return Translator(model, source, target, trained.max_length, load_traits(folder).get("expansion", 2.0))
 

@@ -686,12 +686,11 @@ def load_detector(folder: Path) -> tuple[keras.Model, tuple[str, ...]]:
     Raises:
         UserError: if the run of several picture sizes was killed before its model got its own.
     """
-    from keras_dl.registry import model_info
-    from keras_dl.training import load_model
+    from keras_dl.saving import load_model
 
-    model_info(run.load_config(folder, Train).model)  # imports what the file needs to be read
+    run.load_config(folder, Train)  # other applications' runs have a model.keras too
     names = run.read_lines(folder / "labels.txt")
-    model = load_model(folder / "model.keras")
+    model = load_model(folder / "model.keras", compile=False)
     if None in model.input_shape[1:3]:
         raise UserError(f"the run in {folder} was killed at its end: finish it with `train --run {folder} --resume`")
     return model, names

@@ -10,6 +10,7 @@ _EXPORTS = {
     "list_models": "registry",
     "model_info": "registry",
     "feature_extractor": "features",
+    "load_model": "saving",
 }
 _SUBPACKAGES = (
     "layers",

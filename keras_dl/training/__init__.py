@@ -9,7 +9,7 @@ if keras.backend.backend() != "tensorflow":
         f"training needs Keras' TensorFlow backend, not {keras.backend.backend()}: set KERAS_BACKEND=tensorflow"
     )
 
-from keras_dl.training.fit import fit, load_model, save_model
+from keras_dl.training.fit import fit, save_model
 from keras_dl.training.loop import Diverged
 from keras_dl.training.optimizers import OPTIMIZERS, make_optimizer, scale_updates
 from keras_dl.training.records import Interrupted
@@ -36,7 +36,6 @@ __all__ = [
     "bfloat16_inside",
     "fit",
     "has_fast_bfloat16",
-    "load_model",
     "make_optimizer",
     "make_schedule",
     "make_strategy",

@@ -2,7 +2,6 @@
 
 import io
 import shlex
-import zipfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -193,19 +192,6 @@ def save_model(model: keras.Model, path: Path) -> None:
         model.compiled = was_compiled
         for name, optimizer in optimizers.items():
             setattr(model, name, optimizer)
-
-
-def load_model(path: Path) -> keras.Model:
-    """A model that `save_model` wrote, to predict with.
-
-    Raises:
-        UserError: if the file is damaged, or carries code (Keras' safe mode refuses it).
-    """
-    try:
-        return keras.models.load_model(path, compile=False)
-    except (ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise UserError(f"can't load {path} ({reason}); train again") from error
 
 
 def _check_batches(batches: tf.data.Dataset, strategy: tf.distribute.Strategy) -> None:

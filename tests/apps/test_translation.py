@@ -398,7 +398,7 @@ def test_targets_of_many_tokens_have_room():
 
 
 def test_a_run_keeps_how_long_its_targets_were(tmp_path, monkeypatch):
-    monkeypatch.setattr("keras_dl.training.load_model", lambda path: Parrot.model)
+    monkeypatch.setattr("keras_dl.saving.load_model", lambda path, compile: Parrot.model)
     monkeypatch.setattr(translation, "load_vocabularies", lambda *_: (None, None))
     runs.save_config(tmp_path, Train())
     assert load_translator(tmp_path).expansion == 2.0  # as of a run that is older than the file
