@@ -435,22 +435,3 @@ def test_extreme_pictures_are_labelled(home, tmp_path, size):
     picture(tmp_path / "odd.png", size)
     assert app("predict", tmp_path / "odd.png") == 0
     assert len(predictions(newest(home))) == 1
-
-
-@pytest.mark.slow
-def test_several_labels_per_picture(home, tmp_path, monkeypatch):
-    rows = ["file,labels"]
-    for name in CLASSES:
-        rows += [
-            f"{path.relative_to(home / 'photos')},{name}|warm"
-            if name == "red"
-            else f"{path.relative_to(home / 'photos')},{name}"
-            for path in (home / "photos" / name).glob("?.jpg")
-        ]
-    (tmp_path / "table.csv").write_text("\n".join(rows))
-    arguments = ("--data", home / "photos", "--multi-label", tmp_path / "table.csv", "--run", tmp_path / "run")
-    monkeypatch.chdir(tmp_path)
-    assert app("train", *arguments, *SMALL) == 0
-    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
-    assert 0 <= metrics["test"]["mean_average_precision"] <= 1
-    assert (tmp_path / "run" / "labels.txt").read_text().split() == ["blue", "green", "red", "warm"]

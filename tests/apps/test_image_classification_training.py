@@ -126,6 +126,22 @@ def test_a_folder_of_tfrecords(photos, tmp_path, monkeypatch):
     assert metrics[f"data {tmp_path / 'new'}"]["accuracy"] > 0.8, "the records' labels mean the folders' classes"
 
 
+def test_several_labels_per_picture(photos, tmp_path, monkeypatch):
+    rows = ["file,labels"]
+    for name in CLASSES:
+        rows += [
+            f"{path.relative_to(photos)},{name}|warm" if name == "red" else f"{path.relative_to(photos)},{name}"
+            for path in (photos / name).glob("?.jpg")
+        ]
+    (tmp_path / "table.csv").write_text("\n".join(rows))
+    arguments = ("--data", photos, "--multi-label", tmp_path / "table.csv", "--run", tmp_path / "run")
+    monkeypatch.chdir(tmp_path)
+    assert app("train", *arguments, *SMALL) == 0
+    metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
+    assert 0 <= metrics["test"]["mean_average_precision"] <= 1
+    assert (tmp_path / "run" / "labels.txt").read_text().split() == ["blue", "green", "red", "warm"]
+
+
 def test_formats_nobody_reads_are_counted(tmp_path, monkeypatch, capfd, undrawn):
     monkeypatch.chdir(tmp_path)
     paint(tmp_path / "photos", per_class=3)
