@@ -13,13 +13,14 @@ def feature_extractor(model: keras.Model, layers: Sequence[str] | None = None) -
 
     Args:
         model: a functional model; one that `create_model` built, under any name, if `layers` is None.
-        layers: names of layers; by default those that end the stages of the model's architecture.
+        layers: names of layers; by default those that end the stages of the model's architecture, or of the backbone
+            that it is built on if it has none of its own.
 
     Returns:
         A `keras.Model` that shares the weights of `model`: images to `{layer: feature map}`.
 
     Raises:
-        ValueError: if the architecture has no stages, or a layer does not exist.
+        ValueError: if neither has stages, or a layer does not exist.
     """
     if layers is None:
         layers = _stages(model)
@@ -36,12 +37,12 @@ def _stages(model: keras.Model) -> tuple[str, ...]:
     """The stages of the architecture that the model is of, or () if it is of none that has any.
 
     Its name tells, unless the model was given one of its own: then its layers do, which a stored model keeps.
-    An architecture without stages of its own may be built on a backbone that has some; its name tells so too.
+    An architecture without stages of its own has those of the backbone that it is built on, if any.
     """
     position = {layer.name: i for i, layer in enumerate(model.layers)}
     known = {name: model_info(name).stages for name in list_models()}
     fitting = {name: stages for name, stages in known.items() if position.keys() >= set(stages)}
-    if model.name in fitting:
+    if fitting.get(model.name):
         return fitting[model.name]
     # A deep variant has the layers that end a shallower one's stages too; its own lie deeper.
     return max(fitting.values(), key=lambda stages: sorted(position[name] for name in stages)[::-1])

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from harness import NAMES
 
-from keras_dl import feature_extractor, model_info
+from keras_dl import create_model, feature_extractor, model_info
 from keras_dl.errors import UserError
 
 STAGED = [
@@ -48,3 +48,9 @@ def test_a_model_with_some_of_the_layers_has_no_stages():
     half = keras.Model(model.input, model.get_layer("conv3_block3_out").output, name="half")
     with pytest.raises(UserError, match="'half' has no stages"):
         feature_extractor(half)
+
+
+@pytest.mark.parametrize("name", [None, "faces"])
+def test_an_architecture_without_stages_has_those_of_its_backbone_under_any_name(name):
+    model = create_model("triplet_embedding", backbone="resnet20_cifar", input_shape=(32, 32, 3), name=name)
+    assert tuple(feature_extractor(model).output) == model_info("resnet20_cifar").stages

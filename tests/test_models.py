@@ -66,7 +66,7 @@ def test_builds_small_with_all_its_stages(name, symbolic):
         assert tuple(features) == info.stages
         sizes = [math.prod(side or 1 for side in feature.shape[1:-1]) for feature in features.values()]
         assert sizes == sorted(sizes, reverse=True), "stages go from shallow to deep"
-    else:
+    elif name not in ("image_captioning", "triplet_embedding"):  # built on a backbone, whose stages they give
         with pytest.raises(ValueError, match="no stages"):
             feature_extractor(model)
 

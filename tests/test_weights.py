@@ -4,6 +4,7 @@ import contextlib
 import functools
 import json
 import operator
+import re
 import socket
 import time
 import zipfile
@@ -159,6 +160,21 @@ def test_layers_without_names_are_matched_by_position(file):
         np.testing.assert_array_equal(x, y)
 
 
+def test_more_than_ten_layers_of_one_shape_without_names_keep_their_order(file):
+    """Sorted by name, dense_10 comes before dense_2, and no shape tells."""
+
+    def stack(name):
+        inputs = x = keras.Input((2,))
+        for i in range(11):
+            x = keras.layers.Dense(2, name=f"{name}_{i}")(x)
+        return keras.Model(inputs, x)
+
+    model, again = stack("dense"), stack("layer")
+    keras_dl.weights.load_weights(again, model_info("vgg11"), save(model, file))
+    for x, y in zip(arrays(model), arrays(again), strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
 # ---- files that don't
 
 
@@ -198,6 +214,12 @@ def test_missing_file(file):
 @pytest.mark.parametrize("source", ["imagnet", "weights.pt"])
 def test_unknown_kind_of_weights(source):
     with one_line_error(rf"{source} is no weights file: .*'imagenet', 'builtin'.*\.keras, \.weights\.h5, \.npz"):
+        build(weights=source)
+
+
+@pytest.mark.parametrize("source", [True, 3, "", b"w.npz"])
+def test_what_is_no_source_of_weights(source):
+    with one_line_error(rf"weights are None, 'imagenet', .*\.npz; got {re.escape(repr(source))}$"):
         build(weights=source)
 
 
@@ -282,6 +304,26 @@ def test_a_classifier_of_another_shape_alone_is_nothing_to_load(tmp_path):
         keras_dl.weights.load_weights(classifier(5), model_info("vgg11"), path)
 
 
+def test_layers_of_other_names_fit_the_same_form_only(file):
+    """Inception v3 of keras.applications numbers its layers: with a top they don't fit below another."""
+
+    def build_form(include_top, *names):
+        inputs = keras.Input((8,))
+        x = keras.layers.BatchNormalization(name=names[1])(keras.layers.Dense(4, name=names[0])(inputs))
+        return keras.Model(inputs, keras.layers.Dense(3, name="predictions")(x) if include_top else x)
+
+    save(build_form(True, "dense_7", "batch_normalization_7"), file)
+    same = build_form(True, "first", "first_bn")
+    keras_dl.weights.load_weights(same, model_info("vgg11"), file)
+    body = build_form(False, "first", "first_bn")
+    if file.suffix == ".npz":  # the one kind of file that keeps the layers' order
+        keras_dl.weights.load_weights(body, model_info("vgg11"), file)
+        np.testing.assert_array_equal(arrays(body)[0], arrays(same)[0])
+        return
+    with one_line_error("has no layer 'first'.*; layers of other names fit only the same form, with the top"):
+        keras_dl.weights.load_weights(body, model_info("vgg11"), file)
+
+
 # ---- weights of the package
 
 
@@ -312,6 +354,14 @@ def test_builtin_nets_know_the_same_classes():
     # Trained apart, on other pictures than these: in any other order of the classes they agree by chance only.
     agreement = [np.mean((one + shift) % 10 == other) for shift in range(10)]
     assert agreement[0] > 0.4 and max(agreement[1:]) < 0.25, agreement
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"), [("resnet20_cifar", {"input_shape": (32, 32, 1)}), ("vgg13_cifar", {"batch_norm": True})]
+)
+def test_builtin_weights_say_what_they_are_for(name, arguments):
+    with one_line_error(f"; the built-in weights of {name} are for three channels and its default layers$"):
+        create_model(name, weights="builtin", **arguments)
 
 
 def test_architecture_without_builtin_weights():

@@ -19,17 +19,22 @@ class GramMatrix(keras.layers.Layer):
             share of the picture: so nothing of a region is missed, however small it is.
 
     Returns:
-        `(batch, r, channels, channels)`; without regions r is 1, the whole picture.
+        `(batch, r, channels, channels)`; without regions r is 1, the whole picture. Float32 under a policy of half
+        precision: neither the sums nor the squares of large activations fit into float16.
     """
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(autocast=False, **kwargs)
 
     def call(self, inputs: Any) -> Any:
         if not isinstance(inputs, (list, tuple)):
-            height, width = ops.shape(inputs)[1:3]
-            positions = ops.cast(height * width, inputs.dtype)
-            return ops.einsum("bhwi,bhwj->bij", inputs, inputs)[:, None] / positions
-        maps, regions = inputs
+            maps = ops.cast(inputs, self._precision())
+            height, width = ops.shape(maps)[1:3]
+            positions = ops.cast(height * width, maps.dtype)
+            return ops.einsum("bhwi,bhwj->bij", maps, maps)[:, None] / positions
+        maps, regions = (ops.cast(x, self._precision()) for x in inputs)
         down, across = (
-            ops.cast(_averaging(ops.shape(maps)[axis], ops.shape(regions)[axis]), self.compute_dtype) for axis in (1, 2)
+            ops.cast(_averaging(ops.shape(maps)[axis], ops.shape(regions)[axis]), maps.dtype) for axis in (1, 2)
         )
         shares = ops.einsum("jw,biwr->bijr", across, ops.einsum("ih,bhwr->biwr", down, regions))
         weighted = shares[..., None] * maps[..., None, :]
@@ -40,6 +45,14 @@ class GramMatrix(keras.layers.Layer):
         has_regions = isinstance(input_shape[0], (list, tuple))
         maps = input_shape[0] if has_regions else input_shape
         return (maps[0], input_shape[1][-1] if has_regions else 1, maps[-1], maps[-1])
+
+    def compute_output_spec(self, inputs: Any) -> keras.KerasTensor:
+        nested = isinstance(inputs, (list, tuple))
+        shape = self.compute_output_shape([x.shape for x in inputs] if nested else inputs.shape)
+        return keras.KerasTensor(shape, self._precision())
+
+    def _precision(self) -> str:
+        return keras.backend.result_type(self.compute_dtype, "float32")
 
 
 def _averaging(cells: Any, pixels: Any) -> Any:

@@ -1,10 +1,13 @@
 """Pooling that Keras lacks: L2, stochastic, NetVLAD and spatial pyramid pooling."""
 
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any
 
 import keras
 from keras import ops
+
+from keras_dl.errors import UserError
 
 
 class _WindowPooling(keras.layers.Layer):
@@ -181,7 +184,12 @@ class NetVLAD(keras.layers.Layer):
         Args:
             centers: `(clusters, depth)`.
             alpha: how sharply nearer centres are preferred, per squared unit of the descriptors.
+
+        Raises:
+            ValueError: if the layer has not been built.
         """
+        if not self.built:
+            raise UserError(f"{self.name!r} has no weights yet: call it on descriptors before set_centers")
         centers = ops.convert_to_tensor(centers, dtype="float32")
         self.centers.assign(centers)
         self.kernel.assign(2 * alpha * ops.transpose(centers))
@@ -222,13 +230,13 @@ class SpatialPyramidPooling(keras.layers.Layer):
         levels: bins a side of each grid.
 
     Raises:
-        ValueError: if there is no level, or one is not positive.
+        ValueError: if there is no level, or one is not a positive whole number.
     """
 
     def __init__(self, levels: Sequence[int] = (6, 3, 2, 1), **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        if not levels or min(levels) < 1:
-            raise ValueError(f"levels are positive numbers of bins a side; got {levels}")
+        if not levels or not all(isinstance(bins, Integral) and bins > 0 for bins in levels):
+            raise ValueError(f"levels are positive whole numbers of bins a side, e.g. (6, 3, 2, 1); got {levels}")
         self.levels = tuple(levels)
 
     def call(self, inputs: Any) -> Any:

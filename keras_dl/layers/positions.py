@@ -54,7 +54,8 @@ class LearnedPositions(keras.layers.Layer):
         The same shape.
 
     Raises:
-        ValueError: for a sequence that is known to be longer than `max_length`.
+        ValueError: for a sequence that is known to reach past `max_length`: its steps and an integer `start` are.
+            What lies past it is not learned, and not found out where it is not known.
     """
 
     def __init__(self, max_length: int, **kwargs: Any) -> None:
@@ -68,8 +69,10 @@ class LearnedPositions(keras.layers.Layer):
 
     def call(self, x: Any, start: Any = 0) -> Any:
         # An unknown length is None, on JAX a symbol that can't be compared.
-        if isinstance(x.shape[1], int) and x.shape[1] > self.max_length:
-            raise ValueError(f"{x.shape[1]} steps are more than the {self.max_length} positions learned")
+        if isinstance(x.shape[1], int) and isinstance(start, int) and start + x.shape[1] > self.max_length:
+            raise ValueError(
+                f"{start + x.shape[1]} steps are more than the {self.max_length} positions learned: raise max_length"
+            )
         return x + ops.take(self.table, start + ops.arange(ops.shape(x)[1]), axis=0)
 
     def get_config(self) -> dict[str, Any]:

@@ -7,7 +7,15 @@ from keras import layers
 
 from keras_dl.layers import LocalResponseNormalization
 from keras_dl.registry import register
-from keras_dl.vision.common import dense_dropout, flatten, image_input, pool_features, predictions, preprocess
+from keras_dl.vision.common import (
+    check_pooling,
+    dense_dropout,
+    flatten,
+    image_input,
+    pool_features,
+    predictions,
+    preprocess,
+)
 
 
 def conv(x: Any, filters: int, kernel: int, groups: int, name: str) -> Any:
@@ -46,7 +54,8 @@ def alexnet(
     """AlexNet (Krizhevsky et al. 2012, section 3.5 and figure 2), by default in the two groups of the paper.
 
     Second, fourth and fifth convolution are in groups, the third sees all channels. Local response
-    normalisation runs over the channels of both groups.
+    normalisation runs over the channels of both groups. Weights start from Keras's defaults in place of the paper's
+    normal distribution of deviation 0.01 and biases of 1 (section 5), from which it learns nothing in a hundred steps.
 
     Args:
         include_top: with the three dense layers, which fix the input size.
@@ -70,6 +79,7 @@ def alexnet(
     """
     if groups not in (1, 2):
         raise ValueError(f"groups is 1 or 2; got {groups}")
+    check_pooling(pooling)
     inputs = image_input(input_shape, (227, 227, 3), minimum=67)
     x = preprocess(inputs, "caffe") if include_preprocessing else inputs
     x = layers.Conv2D(96, 11, strides=4, activation="relu", name="conv1")(x)

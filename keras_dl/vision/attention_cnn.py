@@ -4,7 +4,15 @@ import keras
 
 from keras_dl.layers.self_attention import SelfAttention2D
 from keras_dl.registry import register
-from keras_dl.vision.common import CIFAR_MEAN, CIFAR_STD, image_input, normalize, pool_features, predictions
+from keras_dl.vision.common import (
+    CIFAR_MEAN,
+    CIFAR_STD,
+    check_pooling,
+    image_input,
+    normalize,
+    pool_features,
+    predictions,
+)
 from keras_dl.vision.resnet import conv_bn_relu
 
 WIDTHS = (64, 128, 256)
@@ -48,6 +56,7 @@ def attention_cnn(
     Raises:
         ValueError: for an input shape below 4 pixels, an unknown pooling or a reduction below 1.
     """
+    check_pooling(pooling)
     inputs = image_input(input_shape, (32, 32, 3), minimum=4)
     x = normalize(inputs, CIFAR_MEAN, CIFAR_STD) if include_preprocessing else inputs
     for stage, filters in enumerate(WIDTHS, 1):

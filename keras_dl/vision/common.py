@@ -67,18 +67,27 @@ def normalize(x: Any, mean: tuple[float, ...], std: tuple[float, ...]) -> Any:
     )(x)
 
 
+def check_pooling(pooling: str | None) -> None:
+    """That there is such a pooling; a builder asks before it builds, as with its top it pools otherwise.
+
+    Raises:
+        UserError: if there is not.
+    """
+    if pooling not in (None, "avg", "max"):
+        raise UserError(f"pooling is None, 'avg' or 'max'; got {pooling!r}")
+
+
 def pool_features(x: Any, pooling: str | None, dtype: str | None = None) -> Any:
     """What a classifier returns without its top: the map (None), or its `"avg"` or `"max"` per channel.
 
     Class scores are pooled with dtype `"float32"`, else mixed precision rounds them on their way to the softmax.
     """
+    check_pooling(pooling)
     if pooling is None:
         return x
     if pooling == "avg":
         return layers.GlobalAveragePooling2D(dtype=dtype, name="avg_pool")(x)
-    if pooling == "max":
-        return layers.GlobalMaxPooling2D(dtype=dtype, name="max_pool")(x)
-    raise UserError(f"pooling is None, 'avg' or 'max'; got {pooling!r}")
+    return layers.GlobalMaxPooling2D(dtype=dtype, name="max_pool")(x)
 
 
 def flatten(x: Any) -> Any:

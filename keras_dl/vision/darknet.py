@@ -6,7 +6,7 @@ import keras
 from keras import layers
 
 from keras_dl.registry import register
-from keras_dl.vision.common import image_input, pool_features, preprocess
+from keras_dl.vision.common import check_pooling, image_input, pool_features, preprocess
 
 # Blocks between poolings: filters of convolutions that alternate between 3x3 and 1x1 (2016, table 6).
 DARKNET19 = ((32,), (64,), (128, 64, 128), (256, 128, 256), (512, 256, 512, 256, 512), (1024, 512, 1024, 512, 1024))
@@ -35,7 +35,7 @@ def conv_bn(
         x = layers.ZeroPadding2D((kernel - 1) // 2, name=f"{name}_pad")(x)
     padding = "valid" if strides > 1 else "same"
     x = layers.Conv2D(filters, kernel, strides, padding, use_bias=False, name=f"{name}_conv")(x)
-    # Statistics that forget within some thirty steps: detectors are often fine-tuned on few pictures.
+    # Statistics that forget within some hundred and fifty steps: detectors are often fine-tuned on few pictures.
     x = layers.BatchNormalization(momentum=0.97, epsilon=epsilon, name=f"{name}_bn")(x)
     return activation_layer(activation, name)(x)
 
@@ -118,6 +118,7 @@ def darknet(
         ValueError: for an unknown variant, input shape or pooling.
     """
     side = {"darknet19": 224, "darknet53": 256}[variant]
+    check_pooling(pooling)
     inputs = image_input(input_shape, (side, side, 3), minimum=32)
     x = preprocess(inputs, "unit") if include_preprocessing else inputs
     x = BODIES[variant](x, width)[-1]

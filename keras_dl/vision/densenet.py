@@ -6,7 +6,23 @@ import keras
 from keras import layers
 
 from keras_dl.registry import register
-from keras_dl.vision.common import CIFAR_MEAN, CIFAR_STD, image_input, normalize, pool_features, predictions, preprocess
+from keras_dl.vision.common import (
+    CIFAR_MEAN,
+    CIFAR_STD,
+    check_pooling,
+    image_input,
+    normalize,
+    pool_features,
+    predictions,
+    preprocess,
+)
+
+
+def conv(x: Any, filters: int, kernel: int, name: str, strides: int = 1, padding: str = "valid") -> Any:
+    """Without bias, and initialised as section 4.2 says: He et al. 2015, arXiv:1502.01852."""
+    return layers.Conv2D(
+        filters, kernel, strides, padding, use_bias=False, kernel_initializer="he_normal", name=f"{name}_conv"
+    )(x)
 
 
 def bn_relu(x: Any, name: str) -> Any:
@@ -17,9 +33,9 @@ def bn_relu(x: Any, name: str) -> Any:
 def conv_block(x: Any, growth_rate: int, name: str) -> Any:
     """H_l with bottleneck (section 3): BN, ReLU, 1x1 to four times the growth rate; BN, ReLU, 3x3."""
     new = bn_relu(x, f"{name}_0_")
-    new = layers.Conv2D(4 * growth_rate, 1, use_bias=False, name=f"{name}_1_conv")(new)
+    new = conv(new, 4 * growth_rate, 1, f"{name}_1")
     new = bn_relu(new, f"{name}_1_")
-    new = layers.Conv2D(growth_rate, 3, padding="same", use_bias=False, name=f"{name}_2_conv")(new)
+    new = conv(new, growth_rate, 3, f"{name}_2", padding="same")
     return layers.Concatenate(name=f"{name}_concat")([x, new])
 
 
@@ -32,7 +48,7 @@ def dense_block(x: Any, blocks: int, growth_rate: int, name: str) -> Any:
 def transition(x: Any, name: str) -> Any:
     """Halves the map, and its channels (compression 0.5)."""
     x = bn_relu(x, f"{name}_")
-    x = layers.Conv2D(x.shape[-1] // 2, 1, use_bias=False, name=f"{name}_conv")(x)
+    x = conv(x, x.shape[-1] // 2, 1, name)
     return layers.AveragePooling2D(2, 2, name=f"{name}_pool")(x)
 
 
@@ -95,10 +111,11 @@ def densenet(
     Raises:
         ValueError: for an unknown variant, input shape or pooling.
     """
+    check_pooling(pooling)
     inputs = image_input(input_shape, (224, 224, 3), minimum=32)
     x = preprocess(inputs, "torch") if include_preprocessing else inputs
     x = layers.ZeroPadding2D(3, name="conv1_pad")(x)
-    x = layers.Conv2D(64, 7, strides=2, use_bias=False, name="conv1_conv")(x)
+    x = conv(x, 64, 7, "conv1", strides=2)
     x = bn_relu(x, "conv1_")
     x = layers.ZeroPadding2D(1, name="pool1_pad")(x)
     x = layers.MaxPooling2D(3, strides=2, name="pool1")(x)
@@ -145,9 +162,10 @@ def densenet_bc_100_12(
     Raises:
         ValueError: for an unknown input shape or pooling.
     """
+    check_pooling(pooling)
     inputs = image_input(input_shape, (32, 32, 3), minimum=4)
     x = normalize(inputs, CIFAR_MEAN, CIFAR_STD) if include_preprocessing else inputs
-    x = layers.Conv2D(24, 3, padding="same", use_bias=False, name="conv1_conv")(x)
+    x = conv(x, 24, 3, "conv1", padding="same")
     x = dense_blocks(x, (16, 16, 16), growth_rate=12)
     if include_top:
         x = predictions(pool_features(x, "avg"), num_classes, classifier_activation)

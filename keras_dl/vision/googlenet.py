@@ -7,7 +7,7 @@ from keras import layers
 
 from keras_dl.layers.normalization import LocalResponseNormalization
 from keras_dl.registry import register
-from keras_dl.vision.common import IMAGENET_MEAN, image_input, normalize, pool_features, predictions
+from keras_dl.vision.common import IMAGENET_MEAN, check_pooling, image_input, normalize, pool_features, predictions
 
 MODULES = {  # table 1: 1x1, 3x3 reduce, 3x3, 5x5 reduce, 5x5, pool projection
     "3a": (64, 96, 128, 16, 32, 32),
@@ -85,6 +85,8 @@ def googlenet(
 ) -> keras.Model:
     """GoogLeNet (Szegedy et al. 2014, table 1), without batch normalisation.
 
+    The constants of local response normalisation, which the paper leaves open, are those of Krizhevsky et al. 2012.
+
     Args:
         include_top: with the global average pooling, the dropout and the classifier.
         input_shape: `(height, width, channels)`, by default (224, 224, 3), at least 32 pixels,
@@ -109,6 +111,7 @@ def googlenet(
     modules = {"naive": naive_module, "reduced": reduced_module}
     if module not in modules:
         raise ValueError(f"module is {' or '.join(map(repr, modules))}; got {module!r}")
+    check_pooling(pooling)
     inputs = image_input(input_shape, (224, 224, 3), minimum=65 if auxiliary_heads else 32)
     if auxiliary_heads and (not include_top or None in inputs.shape[1:]):
         raise ValueError("auxiliary heads need include_top=True and a fixed input_shape")

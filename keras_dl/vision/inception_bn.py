@@ -6,7 +6,7 @@ import keras
 from keras import layers
 
 from keras_dl.registry import register
-from keras_dl.vision.common import IMAGENET_MEAN, image_input, normalize, pool_features, predictions
+from keras_dl.vision.common import IMAGENET_MEAN, check_pooling, image_input, normalize, pool_features, predictions
 
 # Figure 5: 1x1, 3x3 reduce, 3x3, double 3x3 reduce, double 3x3, pooling, its projection. Where the last
 # is 0, the module halves the map and passes the pooling through. In 4c and 4d 96 channels of pooling make the 576 that
@@ -69,6 +69,8 @@ def inception_bn(
 ) -> keras.Model:
     """BN-Inception (Ioffe & Szegedy 2015, figure 5), with the separable first convolution of section 4.2.
 
+    Modules 4c and 4d end in 96 channels of pooling, as the figure's sums ask for; its table has 128.
+
     Args:
         include_top: with the global average pooling and the classifier.
         input_shape: `(height, width, channels)`, by default (224, 224, 3), at least 32 pixels.
@@ -85,6 +87,7 @@ def inception_bn(
     Raises:
         ValueError: for an unknown input shape or pooling.
     """
+    check_pooling(pooling)
     inputs = image_input(input_shape, (224, 224, 3), minimum=32)
     x = normalize(inputs, IMAGENET_MEAN, (1.0, 1.0, 1.0)) if include_preprocessing else inputs
     x = layers.SeparableConv2D(64, 7, 2, padding="same", depth_multiplier=8, use_bias=False, name="conv1_conv")(x)

@@ -6,7 +6,7 @@ import keras
 from keras import layers
 
 from keras_dl.registry import register
-from keras_dl.vision.common import image_input, pool_features, predictions, preprocess
+from keras_dl.vision.common import check_pooling, image_input, pool_features, predictions, preprocess
 
 
 def conv_bn_relu(
@@ -135,6 +135,7 @@ def inception_v3(
         ValueError: for an unknown input shape or pooling, or an auxiliary head without a top or
             without a fixed input size.
     """
+    check_pooling(pooling)
     inputs = image_input(input_shape, (299, 299, 3), minimum=107 if auxiliary_heads else 75)
     if auxiliary_heads and (not include_top or None in inputs.shape[1:]):
         raise ValueError("auxiliary heads need include_top=True and a fixed input_shape")

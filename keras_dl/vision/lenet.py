@@ -4,7 +4,7 @@ import keras
 from keras import layers
 
 from keras_dl.registry import register
-from keras_dl.vision.common import flatten, image_input, pool_features, predictions, preprocess
+from keras_dl.vision.common import check_pooling, flatten, image_input, pool_features, predictions, preprocess
 
 
 @register(
@@ -25,7 +25,8 @@ def lenet5(
 ) -> keras.Model:
     """LeNet-5 (LeCun et al. 1998, figure 2), in the form of today: C3 sees all maps of S2, pooling has no weights.
 
-    Layers are named as in the paper. C1 pads, so that a 28x28 digit gives what the paper's 32x32 gives.
+    The tanh is not scaled, and a softmax takes the place of the radial basis functions. Layers are named as in the
+    paper. C1 pads, so that a 28x28 digit gives what the paper's 32x32 gives.
 
     Args:
         include_top: with the dense layers, which fix the input size.
@@ -43,6 +44,7 @@ def lenet5(
     Raises:
         ValueError: for an input shape below 12 pixels or an unknown pooling.
     """
+    check_pooling(pooling)
     inputs = image_input(input_shape, (28, 28, 1), minimum=12)
     x = preprocess(inputs, "unit") if include_preprocessing else inputs
     x = layers.Conv2D(6, 5, padding="same", activation="tanh", name="c1")(x)

@@ -6,7 +6,7 @@ import keras
 from keras import layers
 
 from keras_dl.registry import register
-from keras_dl.vision.common import CIFAR_MEAN, CIFAR_STD, image_input, normalize, pool_features
+from keras_dl.vision.common import CIFAR_MEAN, CIFAR_STD, check_pooling, image_input, normalize, pool_features
 
 
 def mlpconv(x: Any, filters: int, kernel: int, hidden: tuple[int, ...], name: str) -> Any:
@@ -34,16 +34,19 @@ def nin(
     dropout: float = 0.5,
     name: str | None = None,
 ) -> keras.Model:
-    """Network in network for CIFAR-10 (Lin et al. 2013, figure 2 and section 4.1; the widths are the authors' release).
+    """Network in network for CIFAR-10 (Lin et al. 2013, figure 2 and section 4.1; widths and poolings of the authors).
 
-    Three mlpconv layers; the last has one map per class, whose averages are the logits: no dense layer.
+    Three mlpconv layers; the last has one map per class, whose averages are the logits: no dense layer. Weights start
+    from Keras's defaults in place of the authors' normal distribution: from either, the map of a class may start as
+    zero everywhere, which leaves it without a gradient.
 
     Args:
         include_top: with the maps per class and their global average.
         input_shape: `(height, width, channels)`, by default (32, 32, 3); any size works.
         num_classes: number of maps of the last layer.
         pooling: without the top: None for the feature map, `"avg"` or `"max"`.
-        classifier_activation: `"softmax"`, `"sigmoid"`, for which the last maps have no ReLU, or None for logits.
+        classifier_activation: `"softmax"`, `"sigmoid"`, for which the last maps have no ReLU, or None for logits, which
+            are never negative: the ReLU comes before the average.
         include_preprocessing: take [0, 255] RGB; otherwise zero mean and unit deviation per channel.
         dropout: rate after the first two mlpconv layers.
         name: the model's name.
@@ -55,6 +58,7 @@ def nin(
     Raises:
         ValueError: for a wrong input shape or an unknown pooling.
     """
+    check_pooling(pooling)
     inputs = image_input(input_shape, (32, 32, 3))
     x = normalize(inputs, CIFAR_MEAN, CIFAR_STD) if include_preprocessing else inputs
     x = mlpconv(x, 192, 5, (160, 96), "mlpconv1")

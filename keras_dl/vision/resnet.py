@@ -6,7 +6,16 @@ import keras
 from keras import layers
 
 from keras_dl.registry import register
-from keras_dl.vision.common import CIFAR_MEAN, CIFAR_STD, image_input, normalize, pool_features, predictions, preprocess
+from keras_dl.vision.common import (
+    CIFAR_MEAN,
+    CIFAR_STD,
+    check_pooling,
+    image_input,
+    normalize,
+    pool_features,
+    predictions,
+    preprocess,
+)
 
 
 def batch_norm(x: Any, name: str) -> Any:
@@ -121,7 +130,8 @@ def resnet(
 ) -> keras.Model:
     """ResNet-18 to 152, and the plain nets of the same depth (He et al. 2015, table 1).
 
-    Layers are named as in keras.applications.
+    Layers are named as in keras.applications. Kernels start from Keras's Glorot distribution, as there, in place of
+    the paper's (He et al. 2015, arXiv:1502.01852).
 
     Args:
         variant: a key of `VARIANTS`.
@@ -141,6 +151,7 @@ def resnet(
         ValueError: for an unknown variant, input shape or pooling.
     """
     block, repeats = VARIANTS[variant]
+    check_pooling(pooling)
     inputs = image_input(input_shape, (224, 224, 3))
     x = preprocess(inputs, "caffe") if include_preprocessing else inputs
     x = layers.ZeroPadding2D(3, name="conv1_pad")(x)
@@ -188,6 +199,9 @@ def resnet_cifar(
 ) -> keras.Model:
     """The small ResNets for CIFAR-10 (He et al. 2015, section 4.2), with option A shortcuts.
 
+    Kernels start from Keras's Glorot distribution in place of the paper's (He et al. 2015, arXiv:1502.01852): what the
+    README says of training on them was measured so.
+
     Args:
         variant: a key of `CIFAR_VARIANTS`.
         include_top: with the global average pooling and the classifier.
@@ -205,6 +219,7 @@ def resnet_cifar(
     Raises:
         ValueError: for an unknown variant, input shape or pooling.
     """
+    check_pooling(pooling)
     inputs = image_input(input_shape, (32, 32, 3), minimum=4)
     x = normalize(inputs, CIFAR_MEAN, CIFAR_STD) if include_preprocessing else inputs
     x = conv_bn_relu(x, 16, 3, 1, "conv1", use_bias=False)

@@ -7,6 +7,7 @@ from keras import layers, ops
 
 from keras_dl.errors import UserError
 from keras_dl.registry import register
+from keras_dl.vision.backbones import only_output
 from keras_dl.vision.common import flatten, image_input, predictions, preprocess
 
 OUTPUTS = ("probability", "distance")
@@ -96,14 +97,16 @@ def siamese(
         Reference count: 38,951,745.
 
     Raises:
-        ValueError: for another output, an input shape that is too small, or an embedding that returns no vectors.
+        ValueError: for another output, an input shape that is too small, or an embedding that is no functional model
+            of one input and one output or returns no vectors.
     """
     if output not in OUTPUTS:
         raise UserError(f"output is {' or '.join(map(repr, OUTPUTS))}; got {output!r}")
     twin = embedding or koch_embedding(input_shape, units, include_preprocessing)
-    if len(twin.output_shape) != 2:
-        raise UserError(f"embedding returns (batch, n); got {twin.output_shape}: build it with pooling='avg'")
-    pair = [keras.Input(twin.input_shape[1:], name=side) for side in ("first", "second")]
-    a, b = (twin(images) for images in pair)
+    shape = only_output(twin).shape
+    if len(shape) != 2:
+        raise UserError(f"embedding returns (batch, n); got {shape}: build it with pooling='avg'")
+    pair = [keras.Input(twin.inputs[0].shape[1:], name=side) for side in ("first", "second")]
+    (a,), (b,) = (keras.tree.flatten(twin(images)) for images in pair)
     x = euclidean_distance(a, b) if output == "distance" else predictions(ops.abs(a - b), 1, classifier_activation)
     return keras.Model(pair, x, name=name or "siamese")

@@ -8,7 +8,7 @@ from keras import layers
 from keras_dl.errors import UserError
 from keras_dl.layers.spatial_transformer import AffineGrid, BilinearSampler
 from keras_dl.registry import register
-from keras_dl.vision.common import image_input, pool_features, predictions, preprocess
+from keras_dl.vision.common import check_pooling, image_input, pool_features, predictions, preprocess
 
 IDENTITY = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
@@ -85,6 +85,7 @@ def spatial_transformer(
     Raises:
         ValueError: for an input shape whose height or width is unknown or below 4, an unknown padding or pooling.
     """
+    check_pooling(pooling)
     inputs = image_input(input_shape, (60, 60, 1), minimum=4)
     if None in inputs.shape[1:]:
         raise UserError(f"spatial_transformer needs a fixed height and width; got {inputs.shape[1:]}")

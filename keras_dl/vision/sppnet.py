@@ -7,7 +7,7 @@ from keras import layers
 
 from keras_dl.layers import LocalResponseNormalization, SpatialPyramidPooling
 from keras_dl.registry import register
-from keras_dl.vision.common import dense_dropout, image_input, pool_features, predictions, preprocess
+from keras_dl.vision.common import check_pooling, dense_dropout, image_input, pool_features, predictions, preprocess
 
 
 @register(
@@ -32,7 +32,8 @@ def sppnet(
     """SPP-net on the base net ZF-5 (He et al. 2014, table 1), for images of any size.
 
     A pyramid of 50 bins takes the place of the last pooling, so that the dense layers see the same
-    12,800 features whatever the size of the image.
+    12,800 features whatever the size of the image. The constants of local response normalisation, which the paper
+    leaves open, are those of Krizhevsky et al. 2012.
 
     Args:
         include_top: with the pyramid and the three dense layers.
@@ -53,6 +54,7 @@ def sppnet(
     Raises:
         ValueError: for an input shape below 21 pixels, an unknown pooling or wrong levels.
     """
+    check_pooling(pooling)
     inputs = image_input(input_shape, (None, None, 3), minimum=21)
     x = preprocess(inputs, "caffe") if include_preprocessing else inputs
     x = layers.ZeroPadding2D(1, name="conv1_pad")(x)

@@ -105,9 +105,10 @@ def triplet_embedding(
         Reference count: 11,256,576.
 
     Raises:
-        ValueError: for an unknown backbone, input shape or pooling.
+        ValueError: for an unknown backbone or one that does not fit, a wrong input shape or an unknown pooling.
     """
-    features = vector_backbone(backbone, input_shape or (160, 160, 3), pooling, include_preprocessing)
-    x = layers.Dense(embedding_size, dtype="float32", name="embedding")(features.output)
-    x = layers.UnitNormalization(dtype="float32", name="unit_embedding")(x)
+    above = ("embedding", "unit_embedding")
+    features = vector_backbone(backbone, input_shape or (160, 160, 3), pooling, include_preprocessing, above)
+    x = layers.Dense(embedding_size, dtype="float32", name=above[0])(features.output)
+    x = layers.UnitNormalization(dtype="float32", name=above[1])(x)
     return keras.Model(features.input, x, name=name or "triplet_embedding")

@@ -10,6 +10,7 @@ from keras_dl.registry import register
 from keras_dl.vision.common import (
     CIFAR_MEAN,
     CIFAR_STD,
+    check_pooling,
     dense_dropout,
     flatten,
     image_input,
@@ -89,6 +90,7 @@ def vgg(
     Raises:
         ValueError: for an unknown variant, input shape or pooling.
     """
+    check_pooling(pooling)
     inputs = image_input(input_shape, (224, 224, 3), minimum=32)
     x = preprocess(inputs, "caffe") if include_preprocessing else inputs
     for block, (filters, convolutions) in enumerate(zip(WIDTHS, VARIANTS[variant], strict=True), 1):
@@ -160,7 +162,7 @@ def growth(model: keras.Model, variant: str, keep: Sequence[str] | None = NET_A_
     for name in old if keep is None else keep:
         if name in old:
             deeper.get_layer(name).set_weights(old[name].get_weights())
-        elif name not in NET_A_LAYERS:
+        elif keep is not NET_A_LAYERS:
             raise ValueError(f"{model.name!r} has no layer {name!r} to keep")
     return deeper
 
@@ -205,6 +207,7 @@ def vgg13_cifar(
     Raises:
         ValueError: for an input shape below 32 pixels or an unknown pooling.
     """
+    check_pooling(pooling)
     inputs = image_input(input_shape, (32, 32, 3), minimum=32)
     x = normalize(inputs, CIFAR_MEAN, CIFAR_STD) if include_preprocessing else inputs
     for block, filters in enumerate(CIFAR_WIDTHS, 1):

@@ -46,15 +46,25 @@ def load_weights(model: keras.Model, info: ModelInfo, source: str | os.PathLike)
             keyed by `weight.path`).
 
     Raises:
-        UserError: if the weights can't be had, can't be read or don't fit; the model is then unchanged.
+        UserError: if the weights are none of these, can't be had, can't be read or don't fit; the model is then
+            unchanged.
     """
+    if not isinstance(source, str | os.PathLike) or source == "":
+        files = ", ".join(FILE_TYPES)
+        raise UserError(f"weights are None, 'imagenet', 'builtin' or a file that ends in {files}; got {source!r}")
     source = os.fspath(source)
     if source == "imagenet":
         _load_published(model, info)
     elif source == "builtin":
         if not info.builtin:
             raise UserError(f"the package carries no weights for {info.name}; it does for {_names('builtin')}")
-        _assign(model, info, _read_npz(Path(__file__).with_name(f"{info.name}.npz"), model), "the built-in file")
+        layers = _read_npz(Path(__file__).with_name(f"{info.name}.npz"), model)
+        try:
+            _assign(model, info, layers, "the built-in file")
+        except UserError as error:
+            raise UserError(
+                f"{error}; the built-in weights of {info.name} are for three channels and its default layers"
+            ) from error
     else:
         _load_file(model, info, Path(source))
 
@@ -108,7 +118,9 @@ def _match(target: Layers, source: Layers, origin: str, surplus: frozenset[str])
         theirs = dict(zip(ours, theirs.values(), strict=True))
     for name, weights in ours.items():
         if name not in theirs:
-            raise UserError(f"{origin} has no layer {name!r}, which this model has")
+            unnamed = "; layers of other names fit only the same form, with the top and the classes that they had"
+            alike = ours.keys() & theirs.keys()
+            raise UserError(f"{origin} has no layer {name!r}, which this model has{'' if alike else unnamed}")
         if _shapes(weights) != _shapes(theirs[name]):
             raise UserError(
                 f"layer {name!r} has weights {_text(theirs[name])} in {origin}, but {_text(weights)} in this model"
@@ -263,10 +275,15 @@ def _read_file(path: Path, model: keras.Model) -> tuple[dict[str, list[np.ndarra
 
 def _load_file(model: keras.Model, info: ModelInfo, path: Path) -> None:
     layers, stored_name = _read_file(path, model)
+    layers = _without_parents(layers, model)
+    positions = path.suffix != ".npz"
+    # Such a file sorts its layers by name, "dense_10" before "dense_2": where names don't tell, their order must not.
+    if positions and layers.keys() != weights_by_layer(model).keys() and _load_by_position(model, path, layers):
+        return
     try:
-        _assign(model, info, _without_parents(layers, model), path.name)
+        _assign(model, info, layers, path.name)
     except UserError as error:
-        if path.suffix != ".npz" and _load_by_position(model, path, layers):
+        if positions and _load_by_position(model, path, layers):
             return
         name = stored_name or path.name.split(".")[0]
         other = ""

@@ -70,6 +70,18 @@ def test_gram_in_a_model_of_any_size(with_regions):
     np.testing.assert_allclose(result[:, :1], inner_products(MAPS), rtol=1e-5)
 
 
+@pytest.mark.parametrize("with_regions", [False, True])
+def test_half_precision_sums_a_large_map(with_regions):
+    """65,536 squares of up to 16: their sum is beyond float16, as are the squares of activations from 256 on."""
+    maps = RNG.uniform(0, 4, (1, 256, 256, 2)).astype("float16") * np.array([1, 200], "float16")
+    regions = np.ones((1, 256, 256, 1), "float32")
+    layer = GramMatrix(dtype="mixed_float16")
+    outputs = layer([keras.Input((256, 256, 2), dtype="float16"), keras.Input((256, 256, 1))])
+    assert outputs.dtype == "float32"
+    gram = layer([maps, regions] if with_regions else maps)
+    np.testing.assert_allclose(gram, inner_products(maps), rtol=1e-4)
+
+
 def test_reflection_is_numpys():
     padded = ReflectionPadding2D(2)(MAPS)
     np.testing.assert_array_equal(padded, np.pad(MAPS, ((0, 0), (2, 2), (2, 2), (0, 0)), "reflect"))

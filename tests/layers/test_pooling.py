@@ -234,5 +234,15 @@ def test_wrong_arguments_are_refused():
         StochasticPooling((2, 0))
     with pytest.raises(ValueError, match="clusters is a positive integer"):
         NetVLAD(0)
-    with pytest.raises(ValueError, match="positive numbers of bins"):
+    with pytest.raises(ValueError, match="positive whole numbers of bins"):
         SpatialPyramidPooling(())
+
+
+def test_netvlad_takes_centres_once_it_is_built():
+    with pytest.raises(ValueError, match="'vlad' has no weights yet: call it on descriptors before set_centers"):
+        NetVLAD(2, name="vlad").set_centers(np.zeros((2, 3)), alpha=1.0)
+
+
+def test_a_pyramid_has_whole_bins():
+    with pytest.raises(ValueError, match=r"positive whole numbers of bins a side, e.g. \(6, 3, 2, 1\); got \(2.5,\)"):
+        SpatialPyramidPooling((2.5,))

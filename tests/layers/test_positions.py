@@ -50,3 +50,10 @@ def test_the_file_keeps_them_and_the_mask_goes_through(tmp_path):
 def test_more_steps_than_were_learned():
     with pytest.raises(ValueError, match="7 steps are more than the 6"):
         LearnedPositions(6)(keras.Input((7, 4)))
+
+
+def test_steps_that_start_too_late_to_be_learned():
+    layer = LearnedPositions(6)
+    layer(np.zeros((1, 2, 4), "float32"), start=4)
+    with pytest.raises(ValueError, match="7 steps are more than the 6 positions learned: raise max_length"):
+        layer(np.zeros((1, 2, 4), "float32"), start=5)

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from keras_dl import create_model, model_info
+from keras_dl import create_model, list_models, model_info
 from keras_dl.errors import UserError
 from keras_dl.layers import LocalResponseNormalization
 from keras_dl.vision.alexnet import alexnet
@@ -199,6 +199,12 @@ def test_wrong_arguments_are_refused():
         nin(include_top=False, pooling="mean")
 
 
+@pytest.mark.parametrize("name", list_models("image classification"))
+def test_an_unknown_pooling_is_refused_with_a_top_too(name):
+    with pytest.raises(ValueError, match="pooling is None, 'avg' or 'max'; got 'mean'"):
+        without_memory(model_info(name).builder, pooling="mean")
+
+
 @pytest.mark.parametrize("name", ["alexnet", "lenet5", "vgg11", "siamese"])
 def test_dense_layers_of_a_map_of_unknown_size_are_refused(name):
     with pytest.raises(UserError, match="give input_shape a height and a width"):
@@ -224,3 +230,8 @@ def test_nin_under_a_sigmoid_can_say_no():
     logits = as_numpy(average).mean((1, 2))
     assert (logits < 0).any()
     np.testing.assert_allclose(as_numpy(model(images(2, 16, 16, 3))), 1 / (1 + np.exp(-logits)), atol=1e-6)
+
+
+def test_nin_gives_no_negative_logits():
+    model = nin(input_shape=(16, 16, 3), num_classes=8, classifier_activation=None)
+    assert as_numpy(model(images(2, 16, 16, 3))).min() >= 0

@@ -43,3 +43,9 @@ def test_sizes_of_table_1():
     model = create_model("densenet169")
     sizes = {"conv1_relu": 112, "pool1": 56, "pool2_pool": 28, "pool3_pool": 14, "pool4_pool": 7, "relu": 7}
     assert {layer: model.get_layer(layer).output.shape[1] for layer in sizes} == sizes
+
+
+def test_convolutions_start_as_he_et_al_say():
+    model = create_model("densenet_bc_100_12")
+    convolutions = [layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D)]
+    assert all(isinstance(layer.kernel_initializer, keras.initializers.HeNormal) for layer in convolutions)

@@ -276,3 +276,51 @@ def test_triplet_embedding_takes_any_classifier_as_backbone():
     heads = create_model("googlenet", auxiliary_heads=True)
     with pytest.raises(ValueError, match="'googlenet' has several outputs: build it with include_top=False"):
         create_model("triplet_embedding", backbone=heads)
+
+
+@pytest.mark.parametrize(
+    ("embedding", "message"),
+    [
+        (lambda: "resnet20_cifar", r"expected a model of images, e.g. create_model\(.*pooling='avg'\); got 'resnet20"),
+        (lambda: create_model("googlenet", auxiliary_heads=True), "'googlenet' has several outputs: build it with inc"),
+        (lambda: keras.Sequential([layers.Dense(3)], name="late"), "'late' is not functional: begin it with keras.In"),
+        (lambda: create_model("siamese", input_shape=(65, 65, 1)), "'siamese' has several inputs: give a model of im"),
+    ],
+    ids=["name", "heads", "unbuilt", "pair"],
+)
+def test_siamese_refuses_what_is_no_embedding(embedding, message):
+    with keras.StatelessScope(initialize_variables=False):
+        embedding = embedding()
+    with pytest.raises(ValueError, match=message):
+        create_model("siamese", embedding=embedding)
+
+
+def test_a_sequential_model_is_an_embedding_and_a_backbone(rng):
+    """Until it is called, it has `inputs` and `outputs`, but in Keras no `input`."""
+    net = keras.Sequential([keras.Input((8, 8, 1)), layers.Flatten(), layers.Dense(3)])
+    model = create_model("triplet_embedding", backbone=net, embedding_size=2)
+    images = rng.uniform(0, 255, (4, 8, 8, 1)).astype("float32")
+    distance = create_model("siamese", embedding=net, output="distance")
+    vectors = ops.convert_to_numpy(net(images))
+    expected = np.linalg.norm(vectors - vectors[::-1], axis=1, keepdims=True)
+    np.testing.assert_allclose(ops.convert_to_numpy(distance([images, images[::-1]])), expected, rtol=1e-5)
+    projected = ops.convert_to_numpy(model.get_layer("embedding")(vectors))
+    expected = projected / np.linalg.norm(projected, axis=1, keepdims=True)
+    np.testing.assert_allclose(ops.convert_to_numpy(model(images)), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("name", "pooling"), [("embedding", "avg"), ("unit_embedding", "avg"), ("avg_pool", "avg"), ("flatten", None)]
+)
+def test_a_layer_of_ones_own_called_like_one_put_on_it_is_named(name, pooling):
+    net = keras.Sequential([keras.Input((8, 8, 1)), layers.Conv2D(2, 3, name=name)], name="mine")
+    with pytest.raises(ValueError, match=f"'mine' has a layer '{name}', as has what is put on it"):
+        create_model("triplet_embedding", backbone=net, pooling=pooling)
+
+
+def test_backbones_of_ones_own_are_checked():
+    with pytest.raises(ValueError, match=r"'late' is not functional: begin it with keras\.Input"):
+        create_model("triplet_embedding", backbone=keras.Sequential([layers.Dense(3)], name="late"))
+    vectors = create_model("resnet20_cifar", include_top=False, pooling="avg")
+    with pytest.raises(ValueError, match="pooling is None, 'avg' or 'max'; got 'mean'"):
+        create_model("triplet_embedding", backbone=vectors, pooling="mean")

@@ -75,3 +75,10 @@ def test_growth_refuses_what_is_not_deeper(net_a):
     published = keras.applications.VGG16(weights=None, input_shape=(32, 32, 3), classes=2)
     with pytest.raises(ValueError, match="'vgg16' is not what `vgg` builds: its dense layers have no dropout"):
         growth(published, "vgg19")
+
+
+def test_growth_refuses_to_keep_a_classifier_that_is_not_there():
+    """The paper's layers may be missing, those that are asked for by name may not."""
+    body = vgg("vgg11", include_top=False, input_shape=(32, 32, 3))
+    with pytest.raises(ValueError, match="'vgg11' has no layer 'predictions' to keep"):
+        growth(body, "vgg13", keep=["predictions"])
