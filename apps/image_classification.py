@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     import tensorflow as tf
 
+    from keras_dl.data.decode import Resize
     from keras_dl.data.image_set import ImageSet
 
 APPLICATION = "image_classification"
@@ -46,6 +47,9 @@ class Train(cli.TrainingOptions):
     """auto (what can be had), imagenet, builtin, none, or a file."""
     image_size: int | None = None
     """Pixels a side. By default the pictures' own size if they share one of at most 96, or else the model's."""
+    resize: Literal["crop", "pad", "stretch"] = "crop"
+    """Of a picture that is not square: crop looks at its middle, pad at all of it between black bars, stretch at all of
+    it out of proportion. Kept for evaluate, predict and the export."""
     transfer: Literal["auto", "head", "last", "all", "architecture"] = "auto"
     """What learns: the head only, the last stage too, all stages one by one, or everything from scratch.
     auto is all with pretrained weights, otherwise architecture."""
@@ -254,6 +258,8 @@ def settle(options: Train, images: ImageSet) -> tuple[Train, list[np.ndarray] | 
         except UserError as error:
             if not automatic:
                 raise
+            if transfer in ("head", "last", "all"):
+                raise UserError(f"--transfer {transfer} needs pretrained weights: {error}") from error
             print(f"{error}: training from scratch")
             weights = "none"
     if initial is None and transfer in ("head", "last", "all"):
@@ -294,8 +300,13 @@ def check_options(options: Train) -> None:
         check_task(options.model)
     if options.transfer == "architecture" and options.weights not in ("auto", "none"):
         raise UserError(f"--transfer architecture starts from nothing; leave out --weights {options.weights}")
-    if options.transfer == "architecture" and options.freeze_batch_norm:
+    if options.weights == "none" and options.transfer in ("head", "last", "all"):
+        raise UserError(f"--transfer {options.transfer} needs pretrained weights; leave out --weights none")
+    if options.freeze_batch_norm and options.transfer == "architecture":
         raise UserError("--transfer architecture has no pretrained statistics; leave out --freeze-batch-norm")
+    if options.freeze_batch_norm and options.weights == "none":
+        raise UserError("--weights none has no pretrained statistics; leave out --freeze-batch-norm")
+    rate_schedule(options, steps_per_epoch=1000)  # refuses what no number of steps makes right
     if options.weights not in ("auto", "imagenet", "builtin", "none") and not Path(options.weights).is_file():
         raise UserError(f"--weights {options.weights}: no such file; choose auto, imagenet, builtin or none, or a file")
 
@@ -399,7 +410,7 @@ def train(options: Train) -> None:
     model, _ = load_classifier(folder)
     print(f"test part, {len(parts[2])} pictures:")
     test_metrics = evaluate_and_draw(model, parts[2], folder, folder / "plots")
-    metrics = {"validation": report(model, parts[1])[0], "test": test_metrics}
+    metrics = {"validation": report(model, parts[1], options.resize)[0], "test": test_metrics}
     run.write_json(folder / "metrics.json", run.read_metrics(folder) | metrics)
     print(f"run: {folder}\npictures: {folder / 'plots'}")
     if options.export:
@@ -467,6 +478,7 @@ def fit_classifier(
             seed=options.seed,
             augment=options.augment,
             start_step=start_step,
+            resize=options.resize,
         )
 
     return training.fit(
@@ -475,7 +487,7 @@ def fit_classifier(
         run=folder,
         steps_per_epoch=steps_per_epoch,
         epochs=options.epochs,
-        validation=evaluation_batches(validation_part, options.image_size, options.batch_size),
+        validation=evaluation_batches(validation_part, options.image_size, options.batch_size, resize=options.resize),
         strategy=strategy,
         clip_norm=options.clip_norm,
         resume=options.resume,
@@ -487,7 +499,7 @@ def fit_classifier(
 # Evaluate
 
 
-def scores_of(model: keras.Model, images: ImageSet) -> np.ndarray:
+def scores_of(model: keras.Model, images: ImageSet, resize: Resize = "crop") -> np.ndarray:
     """Probabilities `(len(images), classes)`."""
     import numpy as np
 
@@ -496,7 +508,7 @@ def scores_of(model: keras.Model, images: ImageSet) -> np.ndarray:
 
     rows = []
     with Progress("looking at pictures", len(images)) as progress:
-        for batch, _ in evaluation_batches(images, model.input_shape[1], 64):
+        for batch, _ in evaluation_batches(images, model.input_shape[1], 64, resize=resize):
             rows.append(model.predict_on_batch(batch))
             progress.advance(len(batch))
     found = np.concatenate(rows)
@@ -505,11 +517,11 @@ def scores_of(model: keras.Model, images: ImageSet) -> np.ndarray:
     return found
 
 
-def report(model: keras.Model, images: ImageSet) -> tuple[dict[str, float], np.ndarray]:
+def report(model: keras.Model, images: ImageSet, resize: Resize = "crop") -> tuple[dict[str, float], np.ndarray]:
     """The metrics of `keras_dl.evaluation`, and the probabilities they were computed from."""
     from keras_dl import evaluation
 
-    scores = scores_of(model, images)
+    scores = scores_of(model, images, resize)
     metrics = evaluation.multi_label_metrics if images.multi_label else evaluation.classification_metrics
     return metrics(images.labels, scores, images.class_names), scores
 
@@ -517,8 +529,8 @@ def report(model: keras.Model, images: ImageSet) -> tuple[dict[str, float], np.n
 class Pixels(Sequence):
     """The pictures as the model sees them, uint8 `(height, width, 3)`, decoded one by one when they are asked for."""
 
-    def __init__(self, images: ImageSet, size: Sequence[int]) -> None:
-        self.images, self.size = images.images, size
+    def __init__(self, images: ImageSet, size: Sequence[int], resize: Resize) -> None:
+        self.images, self.size, self.resize = images.images, size, resize
 
     def __len__(self) -> int:
         return len(self.images)
@@ -527,17 +539,18 @@ class Pixels(Sequence):
         from keras_dl.data.decode import decode_image_bytes
 
         image = self.images[index]
-        return decode_image_bytes(Path(image).read_bytes() if isinstance(image, str) else image, self.size).numpy()
+        encoded = Path(image).read_bytes() if isinstance(image, str) else image
+        return decode_image_bytes(encoded, self.size, self.resize).numpy()
 
 
-def features_of(model: keras.Model, images: ImageSet) -> np.ndarray:
+def features_of(model: keras.Model, images: ImageSet, resize: Resize) -> np.ndarray:
     """What the last layer sees of each picture `(len(images), channels)`; a map is averaged."""
     import keras
 
     features = model.get_layer("predictions").input
     if len(features.shape) == 4:
         features = keras.layers.GlobalAveragePooling2D()(features)
-    return scores_of(keras.Model(model.input, features), images)
+    return scores_of(keras.Model(model.input, features), images, resize)
 
 
 def write_mistakes(images: ImageSet, scores: np.ndarray, path: Path) -> None:
@@ -559,13 +572,14 @@ def evaluate_and_draw(model: keras.Model, images: ImageSet, folder: Path, pictur
 
     from keras_dl import evaluation, plots
 
-    metrics, scores = report(model, images)
+    resize = run.load_config(folder, Train).resize
+    metrics, scores = report(model, images, resize)
     names, labels = images.class_names, images.labels
     for name, value in metrics.items():
         if "/" not in name:
             print(f"  {name:<24}{value:.4f}" if isinstance(value, float) else f"  {name:<24}{value:,}")
 
-    pixels = Pixels(images, model.input_shape[1:3])
+    pixels = Pixels(images, model.input_shape[1:3], resize)
     wrong = evaluation.worst_mistakes(labels, scores, 24)
     files = [images.names[i] for i in wrong]
     write_mistakes(images, scores, pictures / "mistakes.csv")
@@ -582,9 +596,9 @@ def evaluate_and_draw(model: keras.Model, images: ImageSet, folder: Path, pictur
         plots.confusion_matrix(matrix, names, path=pictures / "confusion_matrix.png")
         plots.reliability_diagram(labels, scores, path=pictures / "calibration.png")
         few = images.subset(np.random.default_rng(0).permutation(len(images))[:2000])
-        features = features_of(model, few)
+        features = features_of(model, few, resize)
         plots.nearest_neighbours(
-            Pixels(few, pixels.size), features, few.labels, names, path=pictures / "nearest_neighbours.png"
+            Pixels(few, pixels.size, resize), features, few.labels, names, path=pictures / "nearest_neighbours.png"
         )
         plots.pca_map(features, few.labels, names, path=pictures / "pca.png")
         plots.tsne_map(features, few.labels, names, path=pictures / "tsne.png")
@@ -609,7 +623,7 @@ def evaluate(options: Evaluate) -> None:
             raise UserError("the run and these pictures must both have several labels (--multi-label) or one")
         source = ":".join(str(name) for name in (options.data, options.multi_label) if name)
         split, pictures = f"data {source}", run.pictures_folder(folder, source)
-        images = read_data(options.data or "builtin", options.multi_label, trained.strict)
+        images = read_data(options.data or "builtin", options.multi_label, False)
     metrics = {split: evaluate_and_draw(model, align_classes(images, class_names), folder, pictures)}
     run.write_json(folder / "metrics.json", run.read_metrics(folder) | metrics)
     print(f"pictures: {pictures}")
@@ -648,12 +662,13 @@ def predict(options: Predict) -> None:
     folder = run.find_run(APPLICATION, options.run)
     print(f"run: {folder}")
     model, class_names = load_classifier(folder)
+    resize = run.load_config(folder, Train).resize
     images = read_pictures(options.pictures)
     cli.say_skipped(images.skipped, images.skipped_files)
     lines = run.Predictions(folder)
     for first in range(0, len(images), PREDICTED_AT_ONCE):
         some = images.subset(range(first, min(first + PREDICTED_AT_ONCE, len(images))))
-        for name, row in zip(some.names, scores_of(model, some), strict=True):
+        for name, row in zip(some.names, scores_of(model, some, resize), strict=True):
             best = np.argsort(-row)[: options.top_k]
             labels = {class_names[i]: round(float(row[i]), 6) for i in best}
             print(f"{name}: " + ", ".join(f"{label} {share:.1%}" for label, share in labels.items()))
@@ -682,7 +697,7 @@ def export_classifier(folder: Path, output: Path, top_k: int) -> Path:
     example = tf.io.encode_jpeg(np.full((*size, 3), 127, "uint8")).numpy()
 
     def classify(image_bytes: tf.Tensor) -> dict[str, tf.Tensor]:
-        scores, best = tf.math.top_k(model(decode_images(image_bytes, size), training=False), k)
+        scores, best = tf.math.top_k(model(decode_images(image_bytes, size, trained.resize), training=False), k)
         return {"classes": tf.gather(tf.constant(class_names), best), "scores": scores}
 
     def score(images: tf.Tensor) -> dict[str, tf.Tensor]:
@@ -692,7 +707,7 @@ def export_classifier(folder: Path, output: Path, top_k: int) -> Path:
         APPLICATION,
         {
             "serving_default": Signature(
-                tf.function(classify), {"image_bytes": tf.TensorSpec([None], tf.string)}, {"image_bytes": [example]}
+                classify, {"image_bytes": tf.TensorSpec([None], tf.string)}, {"image_bytes": [example]}
             ),
             "images": Signature(
                 score,

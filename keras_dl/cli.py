@@ -101,6 +101,22 @@ def check_fractions(options: Any, *fields: str) -> None:
             raise UserError(f"--{field.replace('_', '-')} is {getattr(options, field)}; give 0 to 1")
 
 
+def check_places(options: TrainingOptions) -> None:
+    """Refuses a run whose folder or export can't be written, before it has cost hours.
+
+    Raises:
+        UserError: naming the flag.
+    """
+    check_free(options.run)
+    data = str(getattr(options, "data", ""))
+    if options.run and data and os.path.realpath(data) == os.path.realpath(options.run):
+        raise UserError(f"--run {options.run} is the folder of --data too: give the run one of its own")
+    exports = Path("saved_models").absolute()
+    place = next(place for place in (exports, *exports.parents) if place.exists())
+    if options.export and not (place.is_dir() and os.access(place, os.W_OK)):
+        raise UserError(f"can't write the export to {exports}: start in another folder, or say --no-export")
+
+
 @contextlib.contextmanager
 def speaking(on: bool) -> Iterator[None]:
     """Prints nothing inside, unless `on`: of several workers one speaks."""
@@ -150,7 +166,7 @@ def parse(application: str, commands: Mapping[str, Command], argv: Sequence[str]
     if not 0 <= seed < 2**32:
         raise UserError(f"--seed is {seed}; give 0 or more, but less than {2**32:,}")
     if name == "train" and not options.resume:
-        check_free(options.run)
+        check_places(options)
     if getattr(options, "resume", False):
         if options.run is None:
             raise UserError("--resume goes on with a run; name its folder with --run")
@@ -199,6 +215,9 @@ def main(application: str, commands: Mapping[str, Command], argv: Sequence[str] 
     logging.getLogger("tensorflow").setLevel(logging.ERROR)  # it warns of each model that is traced anew
     try:
         command, options = parse(application, commands, sys.argv[1:] if argv is None else argv)
+        backend = os.environ.setdefault("KERAS_BACKEND", "tensorflow")
+        if backend != "tensorflow":
+            raise UserError(f"applications need Keras' TensorFlow backend, not {backend}: set KERAS_BACKEND=tensorflow")
         command.run(options)
     except UserError as error:
         print(f"error: {error}", file=sys.stderr)

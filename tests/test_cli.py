@@ -10,7 +10,16 @@ from types import SimpleNamespace
 import pytest
 import tyro
 
-from keras_dl.cli import Command, Options, TrainingOptions, check_fractions, check_positive, main, speaking
+from keras_dl.cli import (
+    Command,
+    Options,
+    TrainingOptions,
+    check_fractions,
+    check_places,
+    check_positive,
+    main,
+    speaking,
+)
 from keras_dl.errors import UserError
 from keras_dl.run import (
     check_fingerprint,
@@ -72,6 +81,12 @@ def test_subcommand_with_positionals(run):
 def test_unknown_command(run, capsys):
     assert run("trian") == (2, [])
     assert capsys.readouterr().err == "error: unknown command 'trian'; choose from train, predict\n"
+
+
+def test_another_backend_of_keras_is_refused(run, capsys, monkeypatch):
+    monkeypatch.setenv("KERAS_BACKEND", "jax")
+    assert run("train") == (2, [])
+    assert capsys.readouterr().err.startswith("error: applications need Keras' TensorFlow backend, not jax: set")
 
 
 def test_unknown_flag_exits_with_2_and_names_the_nearest(run, capsys):
@@ -220,6 +235,21 @@ def test_a_folder_with_a_run_is_refused_before_any_work(run, tmp_path, capsys):
     save_config(tmp_path, Train())
     assert run("--run", str(tmp_path), action=lambda options: pytest.fail("it ran"))[0] == 2
     assert "already holds a run" in capsys.readouterr().err
+
+
+def test_a_run_in_the_folder_of_its_data_is_refused(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    options = Train(run=Path("photos"), data=str(tmp_path / "photos"))
+    with pytest.raises(UserError, match="--run photos is the folder of --data too"):
+        check_places(options)
+
+
+def test_an_export_that_can_not_be_written_is_found_before_the_training(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "saved_models").touch()
+    with pytest.raises(UserError, match=r"can't write the export to .*saved_models: start in another folder"):
+        check_places(Train())
+    check_places(Train(export=False))
 
 
 def test_files_of_a_run_that_are_damaged_or_missing_are_named(tmp_path):

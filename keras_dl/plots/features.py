@@ -39,17 +39,23 @@ def nearest_neighbours(
         features: `(samples, ...)`, flattened; compared by cosine.
         labels: class numbers `(samples,)`.
         class_names: one per class.
-        queries: samples to start from, by default six drawn by `seed`, of different classes first.
+        queries: samples to start from, by default six drawn by `seed`, of different classes first; of those with two
+            samples and more, if there are any.
         k: neighbours of each.
         seed: of the default queries.
     """
     labels = np.asarray(labels)
     if len(labels) < 2:
         return message_figure("Nearest neighbours", "There is no second image to compare with")
-    queries = spread_queries(labels, 6, seed) if queries is None else list(queries)
+    paired = np.flatnonzero(np.bincount(labels)[labels] > 1)
+    if queries is None:
+        candidates = paired if len(paired) else np.arange(len(labels))
+        queries = candidates[spread_queries(labels[candidates], 6, seed)]
     neighbours, similarities = cosine_neighbours(features, queries, k)
     names, cell = class_labels(class_names, 16), 1.05
     title = "Nearest neighbours in feature space, by cosine; the query stands left"
+    if not len(paired):
+        title = "Nearest neighbours in feature space, by cosine; no class has a second image"
     columns = max(6, 1 + neighbours.shape[1])  # as wide as the title, however few neighbours there are
     figure, grid = image_grid(len(queries), columns, title, 1, indent=0.3, cell=cell)
     for row, query in zip(grid, queries, strict=True):

@@ -100,11 +100,10 @@ def fit(
     checkpoints = Checkpoints(run / "checkpoints", strategy)
     if is_chief(strategy) and not resume and checkpoints.files():
         raise UserError(f"{run} holds a run already: go on with --resume, or choose another folder with --run")
-    callbacks = list(callbacks)
+    callbacks, early = list(callbacks), None
     if early_stopping is not None:
-        callbacks.append(
-            keras.callbacks.EarlyStopping(monitor, patience=early_stopping, mode=mode, restore_best_weights=True)
-        )
+        early = keras.callbacks.EarlyStopping(monitor, patience=early_stopping, mode=mode, restore_best_weights=True)
+        callbacks.append(early)
     with strategy.scope():
         model = build()
         saved = checkpoints.read(resume)
@@ -168,6 +167,8 @@ def fit(
             inner = getattr(optimizer, "inner_optimizer", optimizer)
             optimizer.finalize_variable_values(inner._trainable_variables)
     if loop.chief:
+        if early and state["stopped"]:
+            print(f"stopped early: {monitor} was best in epoch {early.best_epoch + 1}, whose weights are kept")
         save_model(model, run / "model.keras")
         checkpoints.keep(1)  # from which a resume with more epochs goes on
     loop.agree(True)  # no worker leaves while another still needs it

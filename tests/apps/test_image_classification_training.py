@@ -95,7 +95,7 @@ def test_transfer_from_the_built_in_weights(way, moving, tmp_path):
     assert any(name.endswith("_bn") for name in moved) == (way == "all")
 
 
-def test_a_set_of_tfds_with_early_stopping_and_tensorboard(tmp_path, monkeypatch, undrawn):
+def test_a_set_of_tfds_with_early_stopping_and_tensorboard(tmp_path, monkeypatch, capfd, undrawn):
     """The pictures are noise, so what is learnt by heart soon makes the validation loss worse."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("keras_dl.data.tfds._network_answers", lambda: True)
@@ -105,6 +105,7 @@ def test_a_set_of_tfds_with_early_stopping_and_tensorboard(tmp_path, monkeypatch
         assert app("train", "--data", "tfds:mnist", *arguments) == 0
     losses = history(tmp_path / "run")["val_loss"]
     assert 3 <= len(losses) < 30 and losses.argmin() == len(losses) - 3
+    assert f"val_loss was best in epoch {losses.argmin() + 1}, whose weights are kept" in capfd.readouterr().out
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert metrics["validation"]["log_loss"] == pytest.approx(losses.min(), rel=1e-3), "the best weights are kept"
     for part in ("train", "validation"):
@@ -140,6 +141,24 @@ def test_several_labels_per_picture(photos, tmp_path, monkeypatch):
     metrics = json.loads((tmp_path / "run" / "metrics.json").read_text())
     assert 0 <= metrics["test"]["mean_average_precision"] <= 1
     assert (tmp_path / "run" / "labels.txt").read_text().split() == ["blue", "green", "red", "warm"]
+
+
+def test_all_of_a_wide_picture_is_looked_at_if_asked_for(tmp_path, monkeypatch, capfd, undrawn):
+    """Its left end tells the class, which the middle does not show."""
+    monkeypatch.chdir(tmp_path)
+    for name, colour in (("dark", 0), ("light", 255)):
+        (tmp_path / "strips" / name).mkdir(parents=True)
+        for i in range(10):
+            pixels = np.random.default_rng(i).integers(0, 255, (16, 48, 3))
+            pixels[:, :16] = colour
+            Image.fromarray(pixels.astype("uint8")).save(tmp_path / "strips" / name / f"{i}.png")
+    assert app("train", "--data", "strips", *LEARNING, "--augment", "none", "--resize", "pad", "--run", "run") == 0
+    strips = sorted((tmp_path / "strips").rglob("*.png"))
+    assert app("predict", "--run", "run", *strips) == 0
+    found = predictions(tmp_path / "run")
+    assert [next(iter(labels)) for labels in found] == [path.parent.name for path in strips]
+    assert_export_agrees(tmp_path / "saved_models" / APPLICATION / "1", strips, found, atol=1e-3)
+    assert app("evaluate", "--run", "run", "--data", "strips") == 0
 
 
 def test_formats_nobody_reads_are_counted(tmp_path, monkeypatch, capfd, undrawn):

@@ -69,6 +69,14 @@ def test_captions_of_long_names_do_not_meet():
     assert all(left.x1 < right.x0 for left, right in itertools.pairwise(row))
 
 
+def test_queries_have_another_of_their_class_or_the_title_says_so():
+    images, features, names = [np.zeros((4, 4, 3))] * 8, np.eye(8), list("abcdefg")
+    figure = nearest_neighbours.draw(images, features, [0, 1, 2, 3, 4, 5, 6, 6], names)
+    assert texts(figure)[1:3] == ["g", "g"] and "no class" not in texts(figure)[0]
+    figure = nearest_neighbours.draw(images[:7], features[:7], range(7), names)
+    assert "no class has a second image" in texts(figure)[0]
+
+
 def test_a_single_image_has_no_neighbours():
     figure = nearest_neighbours.draw([np.zeros((4, 4))], np.ones((1, 2)), [0], ["cat"])
     assert "no second image" in figure.axes[0].texts[0].get_text()
