@@ -111,7 +111,8 @@ def multi_label_metrics(
         interpolation, as scikit-learn), `micro_f1` (over all decisions), `macro_*` and `weighted_*` of `precision`,
         `recall` and `f1`, `subset_accuracy` (samples with every label right), and for each class
         `average_precision/NAME`, `precision/NAME`, `recall/NAME`, `f1/NAME`, `support/NAME`. A class that
-        no sample has is left out of the averages and has its support, 0, alone.
+        no sample has is left out of the averages and has its support, 0, alone. Without any label there are no
+        averages over classes, and no `micro_f1` either if none is predicted.
 
     Raises:
         ValueError: if shapes or names don't fit, there is no sample, labels are not 0 and 1, or scores are
@@ -126,12 +127,12 @@ def multi_label_metrics(
     table = _precision_recall_f1(hits, predicted.sum(axis=0), truth.sum(axis=0))
     present = np.flatnonzero(truth.any(axis=0))
     precisions = {class_names[i]: float(average_precision_score(truth[:, i], scores[:, i])) for i in present}
-    metrics = {
-        "samples": len(labels),
-        "mean_average_precision": float(np.mean(list(precisions.values()))) if precisions else 0.0,
-        "micro_f1": float(2 * hits.sum() / max(1, predicted.sum() + truth.sum())),
-        "subset_accuracy": float((truth == predicted).all(axis=1).mean()),
-    }
+    metrics: dict[str, float] = {"samples": len(labels)}
+    if precisions:
+        metrics["mean_average_precision"] = float(np.mean(list(precisions.values())))
+    if decisions := predicted.sum() + truth.sum():
+        metrics["micro_f1"] = float(2 * hits.sum() / decisions)
+    metrics["subset_accuracy"] = float((truth == predicted).all(axis=1).mean())
     per_class = {f"average_precision/{name}": value for name, value in precisions.items()}
     return metrics | _averages(table) | per_class | _per_class(table, class_names)
 
@@ -192,10 +193,13 @@ def _precision_recall_f1(hits: np.ndarray, predicted: np.ndarray, support: np.nd
 
 
 def _averages(table: dict[str, np.ndarray]) -> dict[str, float]:
+    """Over the classes that some sample has; none where there is no such class."""
     present = table["support"] > 0
+    if not present.any():
+        return {}
     weights = {"macro": present, "weighted": table["support"]}
     return {
-        f"{kind}_{name}": float(table[name] @ weight / max(1, weight.sum()))
+        f"{kind}_{name}": float(table[name] @ weight / weight.sum())
         for kind, weight in weights.items()
         for name in ("precision", "recall", "f1")
     }

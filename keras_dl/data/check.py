@@ -108,7 +108,9 @@ def checked_image_set(
     checked = check_pictures(pictures, names, strict)
     if not checked.images:
         name, reason = checked.skipped[0]
-        raise UserError(f"{source} has no readable picture: {name} is {reason}")
+        if len(pictures) == 1 and name == source:
+            raise UserError(f"{name} is {reason}; give another picture")
+        raise UserError(f"{source} has no readable picture: {name} is {reason}; give others")
     return ImageSet(
         images=checked.images,
         labels=labels[checked.kept],

@@ -59,7 +59,8 @@ class ImageSet:
         """Disjoint parts, the same for the same seed.
 
         Stratified: each part gets its share of every class, and at least one picture of each class that has as many
-        as there are parts. Pictures with several labels are divided at random.
+        as there are parts. A picture with several labels counts as one of its rarest; those without any are a class.
+        Where that leaves a part empty, since almost all labels are rare, such pictures are divided at random.
 
         Args:
             fractions: positive, summing to 1, e.g. `(0.8, 0.1, 0.1)`.
@@ -69,7 +70,9 @@ class ImageSet:
             UserError: for one class only, a class with fewer than two pictures, or too few pictures for the parts.
         """
         self._check_divisible(len(fractions))
-        indices = stratified_parts(np.zeros(len(self), int) if self.multi_label else self.labels, fractions, seed)
+        indices = stratified_parts(self._rarest_labels() if self.multi_label else self.labels, fractions, seed)
+        if self.multi_label and not all(map(len, indices)):
+            indices = stratified_parts(np.zeros(len(self), int), fractions, seed)
         if not all(map(len, indices)):
             needed = len(fractions)
             raise UserError(
@@ -77,6 +80,12 @@ class ImageSet:
                 f"until a class has {needed} at least"
             )
         return tuple(self.subset(part) for part in indices)
+
+    def _rarest_labels(self) -> np.ndarray:
+        """Of each picture the label that the fewest pictures have, -1 for one without labels."""
+        given = self.labels > 0
+        rarest = np.where(given, given.sum(axis=0), len(self) + 1).argmin(axis=1)
+        return np.where(given.any(axis=1), rarest, -1)
 
     def _check_divisible(self, parts: int) -> None:
         if len(self.class_names) < 2 and not self.multi_label:

@@ -80,9 +80,16 @@ def left_out(count: int, what: str) -> tuple[str, ...]:
     return (f"left out {count:,} row{'s' if count > 1 else ''}: {what}",) if count else ()
 
 
+def delimiter_of(path: Path, text: str) -> str:
+    """What separates columns: tabs by the suffix, or else the header's most frequent sign; Excel's may be `;`."""
+    if path.suffix.lower() in (".tsv", ".tab"):
+        return "\t"
+    header = next((line for line in split_lines(text) if line.strip(" ,;\t")), "")
+    return max(",;\t", key=header.count)
+
+
 def _separated(path: Path, text: str) -> _Read:
-    header_line = split_lines(text.lstrip("\r\n"))[0]
-    delimiter = "\t" if path.suffix.lower() in (".tsv", ".tab") else max(",;\t", key=header_line.count)
+    delimiter = delimiter_of(path, text)
     notes: tuple[str, ...] = ()
     if delimiter == "\t" and '"' in text:
         header, rows, notes = _with_tabs(path, text)

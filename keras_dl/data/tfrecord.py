@@ -14,6 +14,8 @@ from keras_dl.data.progress import Progress
 from keras_dl.data.text_file import read_names
 from keras_dl.errors import UserError
 
+_ARCHIVES = frozenset((".zip", ".tar", ".gz", ".tgz", ".7z", ".rar"))
+
 
 def read_tfrecords(files: Sequence[Path], strict: bool = False, labels: bool = True) -> ImageSet:
     """The pictures of TFRecord files, in the order of the files; their bytes are held in memory.
@@ -70,6 +72,8 @@ def _read_file(file: Path, need_label: bool) -> tuple[list[bytes], list[int]]:
         with file.open("rb") as start:
             if start.read(2) == b"\x1f\x8b":  # RFC 1952, 2.3.1
                 raise UserError(f"{file} is compressed by gzip: unpack it") from None
+        if file.suffix.lower() in _ARCHIVES:
+            raise UserError(f"{file} is an archive: unpack it, and give the folder") from None
         raise UserError(f"{file} is no TFRecord file, or a damaged one, after record {len(images)}") from None
     except tf.errors.InvalidArgumentError:
         needed = "`image` (bytes)" + " and `label` (int64)" * need_label

@@ -15,6 +15,7 @@ from keras_dl.serving.rest import Rest
 from keras_dl.serving.tensors import BINARY_SUFFIX, STRING, ServingError, SignatureInfo, check_inputs
 
 LONGEST_TIMEOUT = 86_400  # seconds; sockets and gRPC take no endless ones
+PORTS = {"rest": 8501, "grpc": 8500}  # TF Serving's own choice
 SUFFIXES = {b"\x89PNG": ".png", b"\xff\xd8": ".jpg", b"GIF8": ".gif", b"RIFF": ".webp"}
 
 
@@ -161,7 +162,7 @@ def report(outputs: dict[str, np.ndarray], values: Sequence[str], folder: Path) 
 def main(argv: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser("python -m keras_dl.serving.client", description="Asks a model behind TF Serving.")
     parser.add_argument("values", nargs="*", help="picture files, or texts, as the model takes them")
-    parser.add_argument("--address", default="localhost:8501", help="host:port (%(default)s)")
+    parser.add_argument("--address", help="host:port (localhost:{rest}, with gRPC localhost:{grpc})".format(**PORTS))
     parser.add_argument("--model", required=True, help="the name under which it is served")
     parser.add_argument("--version", type=int, help="by default the server's choice")
     parser.add_argument("--signature", default="serving_default", help="(%(default)s)")
@@ -176,10 +177,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("--output", type=Path, default=Path(), help="folder for pictures that come back (%(default)s)")
     options = parser.parse_args(argv)
-    named = dict(text.partition("=")[::2] for text in options.input)
+    address = f"localhost:{PORTS[options.protocol]}" if options.address is None else options.address
     try:
+        named = dict(map(_named, options.input))
         with Client(
-            options.address, options.model, options.version, options.signature, options.protocol, options.timeout
+            address, options.model, options.version, options.signature, options.protocol, options.timeout
         ) as client:
             outputs = client.predict(**gather(client.info, options.values, named))
             for line in report(outputs, options.values, options.output):
@@ -188,6 +190,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0
+
+
+def _named(text: str) -> tuple[str, str]:
+    name, _, value = text.partition("=")
+    if not (name and value):
+        raise UserError(f"--input {text:.40} is incomplete; give NAME=VALUE")
+    return name, value
 
 
 def _read(file: str) -> bytes:

@@ -90,18 +90,15 @@ class Rest:
         try:
             request = urllib.request.Request(self.url + path, data, {"Content-Type": "application/json"})
         except ValueError as error:
-            raise ServingError(f"{self.address} is no address ({error}); give host:port or a URL") from error
+            raise self._no_address(error) from error
         try:
             with urllib.request.urlopen(request, timeout=self.timeout) as response:
                 return read(json.load(response))
         except urllib.error.HTTPError as error:
             raise self._refused(error) from error
-        except (KeyError, TypeError, ValueError) as error:
-            raise ServingError(
-                f"{self.address} answers, but not as TF Serving's REST interface does; correct the address "
-                "(REST is on port 8501)"
-            ) from error
-        except (OSError, http.client.HTTPException) as error:
+        except http.client.InvalidURL as error:
+            raise self._no_address(error) from error
+        except OSError as error:  # before HTTPException: a connection closed without an answer is both
             cause = getattr(error, "reason", error)
             if isinstance(cause, TimeoutError):
                 raise ServingError(
@@ -112,6 +109,15 @@ class Rest:
                 f"no TF Serving at {self.address} ({cause}); start it, or correct the address "
                 "(REST is on port 8501, gRPC on 8500)"
             ) from error
+        except (KeyError, TypeError, ValueError, http.client.HTTPException) as error:
+            # Without the cause: HTTPException quotes the answer, on gRPC's port control characters.
+            raise ServingError(
+                f"{self.address} answers, but not as TF Serving's REST interface does; correct the address "
+                "(REST is on port 8501; gRPC, on port 8500, needs --protocol grpc)"
+            ) from error
+
+    def _no_address(self, error: Exception) -> ServingError:
+        return ServingError(f"{self.address} is no address ({error}); give host:port or a URL")
 
     def _refused(self, error: urllib.error.HTTPError) -> ServingError:
         text = error.read().decode("utf-8", "replace")

@@ -540,7 +540,7 @@ def test_a_video_beside_pictures_none_of_which_can_be_read(untrained, tmp_path, 
     film(tmp_path / "film.mp4", frames=2)
     (tmp_path / "no.jpg").write_text("no picture")
     assert app("predict", "--run", untrained, tmp_path / "no.jpg", tmp_path / "film.mp4") == 0
-    reason = f"{tmp_path}/no.jpg has no readable picture: {tmp_path}/no.jpg is not a picture"
+    reason = f"{tmp_path}/no.jpg is not a picture; give another picture"
     assert f"skipped the pictures: {reason}\nskipped 1 in all\n" in capfd.readouterr().out
     assert len(lines_of(untrained)) == 2
 

@@ -4,6 +4,7 @@ import gzip
 import io
 import os
 import re
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -396,6 +397,21 @@ def test_files_of_another_kind_get_a_hint(tmp_path):
     assert "--multi-label" in refused(tmp_path / "table.csv")
 
 
+@pytest.mark.parametrize("suffix", [".zip", ".tar", ".7z", ".RAR"])
+def test_an_archive_is_to_be_unpacked(tmp_path, suffix):
+    path = tmp_path / f"photos{suffix}"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("ant/a.jpg", encoded(drawing()))
+    assert refused(path) == f"{path} is an archive: unpack it, and give the folder"
+
+
+def test_one_unreadable_picture_is_named_once(tmp_path):
+    (tmp_path / "cut.jpg").write_bytes(encoded(drawing(), "JPEG")[:200])
+    with pytest.raises(UserError) as caught:
+        read_pictures([tmp_path / "cut.jpg"])
+    assert str(caught.value) == f"{tmp_path / 'cut.jpg'} is a truncated or damaged JPEG; give another picture"
+
+
 def write_records(file, rows):
     with tf.io.TFRecordWriter(str(file)) as writer:
         for image, label in rows:
@@ -515,6 +531,12 @@ def test_several_labels(tmp_path):
         "file,labels\na.jpg,sea\nb.jpg,sky\n\n./a.jpg,sky\na.jpg,\n",
         "file,sea,sky\na.jpg,1,0\nb.jpg,0,1\na.jpg,0,1\n",
         "file,sea,sky\na.jpg,1,0\n , ,\nb.jpg,0,1\na.jpg,0,1\n,,\n",
+        "file;sea;sky\na.jpg;1;0\nb.jpg;0;1\na.jpg;0;1\n;;\n",
+        ";;\nfile;sea;sky\na.jpg;1;0\nb.jpg;0;1\na.jpg;0;1\n",
+        "file;labels\na.jpg;sea|sky\nb.jpg;sky\n",
+        "file\tsea\tsky\na.jpg\t1\t1\nb.jpg\t0\t1\n",
+        "file,sea,sky\na.jpg,1.0,1.0\nb.jpg,0.0,1.0\n",
+        "file,sea,sky\n.\\a.jpg,1,1\nb.jpg,0,1\n",
     ],
 )
 def test_rows_of_one_file_are_one_picture(tmp_path, text):
@@ -535,7 +557,9 @@ def test_rows_of_one_file_are_one_picture(tmp_path, text):
         ("file,a,b\n\nx.jpg,1\n", "row 3 has 2 columns"),
         ("file,a,a\nx.jpg,1,0\n", "two columns of the same name"),
         ("file,labels\nx.jpg,\n", "no labels in its second column"),
-        ("file,labels\nx.jpg,a\n", "no readable picture"),
+        ("file,labels\nx.jpg,a\n", "none of its files, such as x.jpg, is in "),
+        ("file,labels\nx.jpg,a\n", "; name their folder with --data"),
+        ("file;a;b\nx.jpg;1;2\n", "row 2: column 'b' has '2'"),
         ('file,labels\nx.jpg,"a,b"\ny.jpg,a\n', "separates labels by ',': use '|'"),
         ("file,labels\nx.jpg,a;b\n", "separates labels by ';': use '|'"),
         ("file,labels\nx.jpg,a\n,b\n", "row 3 names no file"),
@@ -546,6 +570,14 @@ def test_rows_of_one_file_are_one_picture(tmp_path, text):
 def test_bad_tables(tmp_path, text, words):
     (tmp_path / "table.csv").write_text(text)
     assert words in refused(tmp_path, multi_label=tmp_path / "table.csv")
+
+
+def test_one_label_in_decimals_is_a_column(tmp_path):
+    for name in "ab":
+        drawing(seed=ord(name)).save(tmp_path / f"{name}.jpg")
+    (tmp_path / "table.csv").write_text("file,sea\na.jpg,1.0\nb.jpg,0.0\n")
+    images = read_images(tmp_path, multi_label=tmp_path / "table.csv")
+    assert images.class_names == ("sea",) and images.labels.tolist() == [[1], [0]]
 
 
 def test_the_builtin_sample():

@@ -37,7 +37,25 @@ def test_split_follows_the_seed_alone():
     assert first == again != other
 
 
-def test_several_labels_are_split_at_random():
+def test_several_labels_are_split_by_the_rarest():
+    labels = np.zeros((100, 3), "float32")
+    labels[:80, 0] = labels[60:90, 1] = labels[:10, 2] = 1  # the last ten pictures have none
+    files = tuple(map(str, range(100)))
+    whole = ImageSet(files, labels, tuple("abc"), "table.csv", files)
+    for seed in range(5):
+        parts = whole.split((0.8, 0.1, 0.1), seed)
+        assert [part.labels[:, 2].sum() for part in parts] == [8, 1, 1]
+        assert [part.labels[:, 1].sum() for part in parts] == [24, 3, 3]
+        assert [(part.labels.sum(axis=1) == 0).sum() for part in parts] == [8, 1, 1]
+
+
+def test_pictures_of_rare_labels_only_are_divided_still():
+    files = tuple(map(str, range(6)))
+    parts = ImageSet(files, np.eye(6, dtype="float32"), tuple("abcdef"), "table.csv", files).split((0.6, 0.2, 0.2), 0)
+    assert sorted(map(len, parts)) == [1, 1, 4]
+
+
+def test_parts_of_several_labels_hold_the_labels_of_their_pictures():
     labels = (np.random.default_rng(0).random((50, 4)) < 0.3).astype("float32")
     files = tuple(map(str, range(50)))
     whole = ImageSet(files, labels, tuple("abcd"), "table.csv", files)

@@ -182,6 +182,25 @@ def test_another_web_server(status, body):
         server.shutdown()
 
 
+def test_rest_on_the_port_of_grpc(grpc_server):
+    with pytest.raises(ServingError, match=r"answers, but not as .* --protocol grpc") as caught:
+        Client(grpc_server.address, "toy").metadata()
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.parametrize(("protocol", "address"), [("rest", "localhost:8501"), ("grpc", "localhost:8500")])
+def test_command_asks_the_port_of_the_protocol(monkeypatch, protocol, address):
+    asked = []
+
+    def make(*arguments):
+        asked.append(arguments[0])
+        raise ServingError("enough")
+
+    monkeypatch.setattr("keras_dl.serving.client.Client", make)
+    assert main(["--model", "toy", "--protocol", protocol]) == 2
+    assert asked == [address]
+
+
 def test_sizes_behind_an_empty_one_arrive_over_rest_too():
     array = _from_json("images", [[], []], TensorInfo("float32", (None, None, 8, 8, 3)))
     assert array.shape == (2, 0, 8, 8, 3)
@@ -264,9 +283,12 @@ def test_rows_of_few_pictures_beside_rows_of_many(tmp_path):
         (["none.jpg"], "can't read none.jpg (No such file or directory); name a file"),
         (["--input", "k=x"], "--input k=x is not JSON (Expecting value: line 1 column 1 (char 0))"),
         (["--input", "k=[[1], [2, 3]]"], "--input k=[[1], [2, 3]]: lists side by side must be of equal length"),
+        (["--input", "image_bytes"], "--input image_bytes is incomplete; give NAME=VALUE"),
+        (["--input", "image_bytes="], "--input image_bytes= is incomplete; give NAME=VALUE"),
         (["--signature", "images", "a.jpg"], "name the inputs with --input; the signature takes images"),
         (["--timeout", "0"], "the timeout is 0 seconds; give more than 0, but 86,400 at most"),
         (["--timeout", "inf"], "the timeout is inf seconds; give more than 0, but 86,400 at most"),
+        (["--address", "a:b"], "a:b is no address (nonnumeric port: 'b'); give host:port or a URL"),
         (["--address", "[::1"], "[::1 is no address (Invalid IPv6 URL); give host:port or a URL"),
     ],
 )
