@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 APPLICATION = "image_classification"
 FRACTIONS = (0.8, 0.1, 0.1)  # training, validation, test
 USUAL_SIZES = (224, 331)
+FROM_WEIGHTS = ("head", "last", "all")  # of --transfer, what needs pretrained weights
 PREDICTED_AT_ONCE = 256  # pictures between one line that says how far it is and the next results
 
 
@@ -258,11 +259,11 @@ def settle(options: Train, images: ImageSet) -> tuple[Train, list[np.ndarray] | 
         except UserError as error:
             if not automatic:
                 raise
-            if transfer in ("head", "last", "all"):
+            if transfer in FROM_WEIGHTS:
                 raise UserError(f"--transfer {transfer} needs pretrained weights: {error}") from error
             print(f"{error}: training from scratch")
             weights = "none"
-    if initial is None and transfer in ("head", "last", "all"):
+    if initial is None and transfer in FROM_WEIGHTS:
         raise UserError(
             f"--transfer {transfer} needs pretrained weights, and {name} has none here; name a file with "
             "--weights, or choose --transfer architecture"
@@ -300,7 +301,7 @@ def check_options(options: Train) -> None:
         check_task(options.model)
     if options.transfer == "architecture" and options.weights not in ("auto", "none"):
         raise UserError(f"--transfer architecture starts from nothing; leave out --weights {options.weights}")
-    if options.weights == "none" and options.transfer in ("head", "last", "all"):
+    if options.weights == "none" and options.transfer in FROM_WEIGHTS:
         raise UserError(f"--transfer {options.transfer} needs pretrained weights; leave out --weights none")
     if options.freeze_batch_norm and options.transfer == "architecture":
         raise UserError("--transfer architecture has no pretrained statistics; leave out --freeze-batch-norm")
@@ -409,7 +410,7 @@ def train(options: Train) -> None:
     # Loaded anew, since a model of several workers predicts on all of them or not at all.
     model, _ = load_classifier(folder)
     print(f"test part, {len(parts[2])} pictures:")
-    test_metrics = evaluate_and_draw(model, parts[2], folder, folder / "plots")
+    test_metrics = evaluate_and_draw(model, parts[2], folder, folder / "plots", options.resize)
     metrics = {"validation": report(model, parts[1], options.resize)[0], "test": test_metrics}
     run.write_json(folder / "metrics.json", run.read_metrics(folder) | metrics)
     print(f"run: {folder}\npictures: {folder / 'plots'}")
@@ -565,14 +566,15 @@ def write_mistakes(images: ImageSet, scores: np.ndarray, path: Path) -> None:
     run.write_csv(path, ("file", "is", "said", "probability"), rows)
 
 
-def evaluate_and_draw(model: keras.Model, images: ImageSet, folder: Path, pictures: Path) -> dict[str, float]:
+def evaluate_and_draw(
+    model: keras.Model, images: ImageSet, folder: Path, pictures: Path, resize: Resize
+) -> dict[str, float]:
     """Prints the metrics and writes the pictures of a run's model on these images."""
     import keras
     import numpy as np
 
     from keras_dl import evaluation, plots
 
-    resize = run.load_config(folder, Train).resize
     metrics, scores = report(model, images, resize)
     names, labels = images.class_names, images.labels
     for name, value in metrics.items():
@@ -624,7 +626,7 @@ def evaluate(options: Evaluate) -> None:
         source = ":".join(str(name) for name in (options.data, options.multi_label) if name)
         split, pictures = f"data {source}", run.pictures_folder(folder, source)
         images = read_data(options.data or "builtin", options.multi_label, False)
-    metrics = {split: evaluate_and_draw(model, align_classes(images, class_names), folder, pictures)}
+    metrics = {split: evaluate_and_draw(model, align_classes(images, class_names), folder, pictures, trained.resize)}
     run.write_json(folder / "metrics.json", run.read_metrics(folder) | metrics)
     print(f"pictures: {pictures}")
 

@@ -276,14 +276,15 @@ def _read_file(path: Path, model: keras.Model) -> tuple[dict[str, list[np.ndarra
 def _load_file(model: keras.Model, info: ModelInfo, path: Path) -> None:
     layers, stored_name = _read_file(path, model)
     layers = _without_parents(layers, model)
-    positions = path.suffix != ".npz"
+    has_positions = path.suffix != ".npz"
     # Such a file sorts its layers by name, "dense_10" before "dense_2": where names don't tell, their order must not.
-    if positions and layers.keys() != weights_by_layer(model).keys() and _load_by_position(model, path, layers):
+    tried = has_positions and layers.keys() != weights_by_layer(model).keys()
+    if tried and _load_by_position(model, path, layers):
         return
     try:
         _assign(model, info, layers, path.name)
     except UserError as error:
-        if positions and _load_by_position(model, path, layers):
+        if has_positions and not tried and _load_by_position(model, path, layers):
             return
         name = stored_name or path.name.split(".")[0]
         other = ""
