@@ -174,11 +174,17 @@ def parse(application: str, commands: Mapping[str, Command], argv: Sequence[str]
         given = read(default=stored)
         for field in dataclasses.fields(stored):
             old, new = getattr(stored, field.name), getattr(given, field.name)
-            if old != new:
+            if old != new and not _same_place(old, new):
                 flag = field.name.replace("_", "-")
                 raise UserError(f"--{flag} is {new}, but the run in {options.run} was started with {old}; leave it out")
         options = stored
     return command, options
+
+
+def _same_place(old: Any, new: Any) -> bool:
+    """Whether two spellings, `photos` and `photos/`, name one file or folder that is there."""
+    paths = [value for value in (old, new) if isinstance(value, str | Path) and os.path.exists(value)]
+    return len(paths) == 2 and os.path.samefile(*paths)
 
 
 def command_line(application: str, options: Options) -> str:

@@ -19,9 +19,11 @@ def load_model(path: str | Path, compile: bool = True) -> keras.Model:
         compile: with its optimizer and loss, if they were saved.
 
     Raises:
-        ValueError: if the file is damaged, names classes that nobody registered, or carries code (Keras' safe mode
-            refuses it).
+        UserError: (a ValueError) if the file is missing or damaged, names classes that nobody registered, or carries
+            code (Keras' safe mode refuses it).
     """
+    if not Path(path).is_file():
+        raise UserError(f"{path} is missing: give a .keras file")
     list_models()
     try:
         return keras.models.load_model(path, compile=compile)

@@ -214,6 +214,16 @@ def test_resume_sees_a_default_given_by_hand(run, tmp_path, capsys):
     assert "--data is builtin" in capsys.readouterr().err
 
 
+def test_resume_takes_another_spelling_of_the_same_folder(run, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "others").mkdir()
+    save_config(tmp_path, Train(data="photos"))
+    status, (options,) = run("--resume", "--run", str(tmp_path), "--data", f"{tmp_path}/photos/")
+    assert (status, options.data) == (0, "photos")
+    assert run("--resume", "--run", str(tmp_path), "--data", "others")[0] == 2
+
+
 def test_resume_needs_a_run(run, tmp_path, capsys):
     assert run("--resume")[0] == 2
     assert run("--resume", "--run", str(tmp_path))[0] == 2

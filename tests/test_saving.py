@@ -44,3 +44,5 @@ def test_what_is_no_model_is_refused(tmp_path):
     (tmp_path / "model.keras").write_bytes(b"nothing")
     with pytest.raises(ValueError, match=r"can't load .*model\.keras"):
         keras_dl.load_model(tmp_path / "model.keras")
+    with pytest.raises(ValueError, match=r"gone\.keras is missing: give a \.keras file"):
+        keras_dl.load_model(tmp_path / "gone.keras")
