@@ -91,6 +91,16 @@ class Train(cli.TrainingOptions):
     """The net whose features tell real from generated: the small classifier that the package carries, or Inception-v3
     with ImageNet weights. Distances over different nets can't be compared."""
 
+    @property
+    def rounds(self) -> int:
+        """Equal parts of the training, after each of which it is measured."""
+        return max(1, self.steps // self.every)
+
+    @property
+    def round_steps(self) -> int:
+        """Steps of each."""
+        return self.steps // self.rounds
+
 
 @dataclasses.dataclass(frozen=True)
 class Evaluate(cli.Options):
@@ -224,21 +234,18 @@ def settle(options: Train, count: int) -> Train:
     if augmentation == "auto":
         augmentation = "none" if builtin or count > FEW else "translation,cutout"
     learning_rate = options.learning_rate or (4e-4 if builtin else 2e-4)
-    steps = options.steps or (3000 if builtin else 10_000)
-    rounds = max(1, steps // options.every)
-    if steps % rounds:
-        whole = steps // rounds * rounds
-        print(f"{steps:,} steps are not {rounds} equal parts: {whole:,} are taken, {steps // rounds:,} in each")
     settled = dataclasses.replace(
         options,
         size=options.size or (32 if builtin else 64),
-        steps=steps // rounds * rounds,
-        every=steps // rounds,
+        steps=options.steps or (3000 if builtin else 10_000),
         learning_rate=learning_rate,
         critic_steps=options.critic_steps or (5 if options.objective.startswith("wasserstein") else 1),
         discriminator_rate=options.discriminator_rate or learning_rate,
         augmentation=augmentation,
     )
+    rounds, part = settled.rounds, settled.round_steps
+    if settled.steps != rounds * part:
+        print(f"{settled.steps:,} steps are not {rounds} equal parts: {rounds * part:,} are taken, {part:,} in each")
     stage_widths(settled.size, settled.width)
     parse_policy(augmentation)
     objective = get_objective(options.objective)
@@ -363,11 +370,11 @@ def train(options: Train) -> None:
     from keras_dl.generative.feature_net import FeatureNet
     from keras_dl.training.replicas import check_batch_size, check_same_data, is_chief
 
-    strategy = training.run_strategy(options, options.steps // options.every if options.resume else None)
+    strategy = training.run_strategy(options, options.rounds if options.resume else None)
     chief = is_chief(strategy)
     with cli.speaking(chief):
         images = read_data(options)
-        check_same_data(strategy, images.names, label_bytes(images, options))
+        check_same_data(strategy, images.names, label_bytes(images, options), images.source)
         learned, held = hold_back(images, HELD_BACK, options.seed)
         held = some_of(held, options.seed)
         training.set_mixed_precision(False)
@@ -456,8 +463,8 @@ def fit_gan(
             build,
             lambda start: game_stream(learned, options, channels, start),
             run=folder,
-            steps_per_epoch=options.every,
-            epochs=options.steps // options.every,
+            steps_per_epoch=options.round_steps,
+            epochs=options.rounds,
             validation=validate,
             strategy=strategy,
             clip_norm=options.clip_norm,
@@ -473,7 +480,7 @@ def fit_gan(
         watch.restore()
         if chief:
             training.save_model(models[0], folder / "model.keras")
-        steps = watch.good_epoch * options.every
+        steps = watch.good_epoch * options.round_steps
         raise UserError(f"{error}; {folder / 'model.keras'} is as after {steps:,} steps; {mend}") from error
 
 
@@ -622,6 +629,7 @@ def generate(options: Generate) -> None:
 def interpolate(options: Interpolate) -> None:
     """Writes the way from one face to another, as a strip and as a GIF."""
     cli.check_positive(options, "frames")
+    cli.check_seeds(options, "first", "last")
     import numpy as np
     from PIL import Image
 

@@ -308,7 +308,8 @@ def check_options(options: Train) -> None:
     if options.freeze_batch_norm and options.weights == "none":
         raise UserError("--weights none has no pretrained statistics; leave out --freeze-batch-norm")
     rate_schedule(options, steps_per_epoch=1000)  # refuses what no number of steps makes right
-    if options.weights not in ("auto", "imagenet", "builtin", "none") and not Path(options.weights).is_file():
+    named = options.weights in ("auto", "imagenet", "builtin", "none")
+    if not (named or options.resume or Path(options.weights).is_file()):  # a checkpoint has all that the file had
         raise UserError(f"--weights {options.weights}: no such file; choose auto, imagenet, builtin or none, or a file")
 
 
@@ -387,7 +388,7 @@ def train(options: Train) -> None:
         raise UserError("several workers must start alike; say --weights imagenet, builtin, none or a file")
     with cli.speaking(chief):
         images = read_data(options.data, options.multi_label, options.strict)
-        check_same_data(strategy, images.names, images.label_bytes())
+        check_same_data(strategy, images.names, images.label_bytes(), images.source)
         parts = images.split(FRACTIONS, options.seed)
         initial = None
         if options.resume:

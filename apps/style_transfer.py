@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import csv
 import dataclasses
+import hashlib
+import math
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -30,6 +32,7 @@ SMALLEST = 16  # pixels of a picture's shorter side
 SMALLEST_WORKED = 32  # the same at --size
 LARGEST_SERVED = 1024
 GIF_SIDE = 320
+PAINTING = "style.json"  # in the folder of a run that trains
 ADAM_RATE = 10.0  # levels of 255
 FLAT = 1.0  # levels of 255: standard deviation of a part of a photo on which nothing is to be seen
 SMALLEST_MASK = 1e-6  # mean over its pixels: a Gram matrix is divided by it, or by 1e-7 if it is less than that
@@ -242,7 +245,7 @@ def read_styles(options: Optimise, content: np.ndarray) -> list[Style]:
         given = len(getattr(options, flag))
         if given not in (0, count):
             raise UserError(f"--{flag.replace('_', '-')} has {given} values for {count} style pictures: give {count}")
-    if options.style_blend and not (min(options.style_blend) >= 0 and sum(options.style_blend) > 0):
+    if options.style_blend and not (min(options.style_blend) >= 0 and 0 < sum(options.style_blend) < math.inf):
         raise UserError(f"--style-blend {options.style_blend}: give shares of 0 or more, not all 0")
     if options.style_blend and options.masks:
         raise UserError("--style-blend mixes paintings, --masks keeps each to its own part: leave one of them out")
@@ -388,7 +391,7 @@ def style_layer_weights(options: Look, describe: keras.Model) -> dict[str, float
         return None
     if len(given) != len(layers):
         raise UserError(f"--layer-weights has {len(given)} values for {len(layers)} style layers: {', '.join(layers)}")
-    if not (min(given) >= 0 and sum(given) > 0):
+    if not (min(given) >= 0 and 0 < sum(given) < math.inf):
         raise UserError(f"--layer-weights {given}: give 0 or more for each layer, not all 0")
     return dict(zip(layers, given, strict=True))
 
@@ -519,13 +522,15 @@ def paint(
     run.write_json(folder / "metrics.json", {"result": {"step": watch.step, **losses}})
     names = [options.content, *options.style, target.name]
     sheet = folder / "plots" / "sheet.png"
-    title = f"{options.steps} steps, {', '.join(f'{k} {v:g}' for k, v in settings.weights.items())}"
+    title = f"{watch.step} steps, {', '.join(f'{k} {v:g}' for k, v in settings.weights.items())}"
     plots.style_sheet(content.pixels, [s.pixels for s in styles], finished(result), title, names, path=sheet)
     plots.style_losses(watch.history, path=folder / "plots" / "losses.png")
+    if watch.step < options.steps:
+        print(f"step {watch.step} of {options.steps} was the last that made the losses less")
     print(f"picture: {target}\nside by side: {sheet}\nlosses: {folder / 'plots' / 'losses.png'}")
     if (folder / "steps").exists():
         print(f"on the way: {folder / 'steps'}")
-    animate(options.steps, result, sys.stdout)
+    animate(watch.step, result, sys.stdout)
     return target
 
 
@@ -553,15 +558,18 @@ def train(options: Train) -> None:
         options = dataclasses.replace(options, batch_size=options.batch_size or replicas)
         check_batch_size(options.batch_size, strategy)
         seen, unseen = read_training_photos(options, replicas)
-        check_same_data(strategy, seen.names)
+        check_same_data(strategy, seen.names, source=seen.source)
         print(f"{len(seen):,} photos to learn from, {len(unseen):,} to measure on")
         folder = options.run
+        painting = [hashlib.sha256(style.pixels).hexdigest()]
         if options.resume:
             run.check_fingerprint(folder, seen.names, options.data)
+            run.check_fingerprint(folder, painting, options.style, file=PAINTING)
         model = create_training(options, style.pixels, strategy)
         if chief and not options.resume:
             folder = run.new_run(APPLICATION, options.run)
             run.save_fingerprint(folder, seen.names)
+            run.save_fingerprint(folder, painting, file=PAINTING)
             run.save_config(folder, options)
             print(f"run: {folder}")
         fit_network(model, options, seen, unseen, folder, strategy)
@@ -799,6 +807,8 @@ def predict(options: Predict) -> None:
     output = options.output or folder / "predictions"
     files = find_targets(options.pictures, output)
     for _, target in files:
+        if options.output and target.exists():
+            raise UserError(f"{target} is there already, and would be lost: name another --output")
         check_writable(target)
     paint = compiled_network(load_network(folder).network)
     written = 0

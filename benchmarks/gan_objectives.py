@@ -60,7 +60,7 @@ def train(options: face_gan.Train, folder: Path, seconds: float) -> tuple[int, f
         print(f"{folder}: {error}", file=sys.stderr)
         minutes = (time.monotonic() - limit.began) / 60
     with open(folder / "history.csv") as file:
-        steps = options.every * len(list(csv.DictReader(file)))
+        steps = options.round_steps * len(list(csv.DictReader(file)))
     return steps, minutes, metrics
 
 

@@ -90,6 +90,17 @@ def check_not_negative(options: Any, *fields: str, below: float = math.inf) -> N
             raise UserError(f"--{field.replace('_', '-')} is {value:g}; give 0 or more{limit}")
 
 
+def check_seeds(options: Any, *fields: str) -> None:
+    """Refuses seeds that are no 32-bit numbers.
+
+    Raises:
+        UserError: naming the flag.
+    """
+    for field in fields:
+        if not 0 <= getattr(options, field) < 2**32:
+            raise UserError(f"--{field} is {getattr(options, field)}; give 0 or more, but less than {2**32:,}")
+
+
 def check_fractions(options: Any, *fields: str) -> None:
     """Refuses options outside of 0 to 1.
 
@@ -162,9 +173,8 @@ def parse(application: str, commands: Mapping[str, Command], argv: Sequence[str]
         )
 
     options = read()
-    seed = getattr(options, "seed", 0)
-    if not 0 <= seed < 2**32:
-        raise UserError(f"--seed is {seed}; give 0 or more, but less than {2**32:,}")
+    if hasattr(options, "seed"):
+        check_seeds(options, "seed")
     if name == "train" and not options.resume:
         check_places(options)
     if getattr(options, "resume", False):
@@ -204,7 +214,7 @@ def _plain(error: Exception) -> str | None:
     # By their names: the command line must not wait for TensorFlow.
     kind = type(error).__name__
     if isinstance(error, MemoryError) or kind == "ResourceExhaustedError":
-        return "out of memory: lower --batch-size, or the size of the pictures or the model"
+        return "out of memory: lower the size of the batch, of the pictures or of the model"
     places = r"(?:.*Iterator::\S+: |.*\}\} |)"  # of the graph, which don't help the user
     lost = re.search(places + r"([^{}\n]+); (No such file or directory|Permission denied)", str(error))
     if lost and kind in ("NotFoundError", "PermissionDeniedError"):

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from keras_dl.errors import UserError
 
 RUNS = Path("runs")
+WRITTEN = ("model.keras", "labels.txt", "history.csv", "metrics.json", "data.json", "picture.png", "checkpoints")
 T = TypeVar("T")
 
 
@@ -45,14 +46,17 @@ def new_run(application: str, run: Path | None = None) -> Path:
 
 
 def check_free(run: Path | None, resumable: bool = True) -> None:
-    """Refuses the folder of a run for a new one; None passes.
+    """Refuses for a new run the folder of another, or one with files that it would write over; None passes.
 
     Raises:
-        UserError: if so, naming `--resume` if the command has it.
+        UserError: if so, naming the file, or `--resume` if the command has it.
     """
     if run is not None and (run / "config.json").exists():
         mend = "go on with it by --resume, or name another --run" if resumable else "name another --run"
         raise UserError(f"{run} already holds a run; {mend}")
+    for name in WRITTEN if run is not None else ():
+        if (run / name).exists():
+            raise UserError(f"{run / name} is there already, and would be lost; name another --run")
 
 
 def find_run(application: str, run: Path | None = None) -> Path:

@@ -118,7 +118,7 @@ def test_a_full_memory_is_one_line(run, capsys, kind):
         raise kind("OOM when allocating")
 
     assert run(action=fill)[0] == 2
-    assert capsys.readouterr().err.startswith("error: out of memory: lower --batch-size")
+    assert capsys.readouterr().err.startswith("error: out of memory: lower the size of the batch")
 
 
 def test_a_file_that_is_gone_in_the_middle_is_one_line(run, capsys, tmp_path):
@@ -273,6 +273,15 @@ def test_files_of_a_run_that_are_damaged_or_missing_are_named(tmp_path):
     (tmp_path / "config.json").write_text("[]")
     with pytest.raises(UserError, match=r"config\.json holds no options; restore it"):
         load_config(tmp_path, Train)
+
+
+@pytest.mark.parametrize("name", ["labels.txt", "model.keras", "checkpoints"])
+def test_a_new_run_writes_over_no_file_of_the_user(tmp_path, name):
+    (tmp_path / "notes.txt").write_text("mine")
+    assert new_run("toy", tmp_path) == tmp_path
+    (tmp_path / name).mkdir() if name == "checkpoints" else (tmp_path / name).write_text("mine")
+    with pytest.raises(UserError, match=f"{name} is there already, and would be lost; name another --run"):
+        new_run("toy", tmp_path)
 
 
 def test_an_unfinished_run_says_how_to_go_on(tmp_path):

@@ -18,6 +18,7 @@ DAMAGED = (  # what Pillow's format plugins let escape on damaged files, beside 
     SyntaxError, ValueError, EOFError, TypeError, AttributeError, LookupError, ArithmeticError, AssertionError,
     RuntimeError, struct.error,
 )  # fmt: skip
+PNG_END = b"\0\0\0\0IEND\xaeB`\x82"
 UPRIGHT = {  # EXIF orientation to what turns the stored picture upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -63,14 +64,18 @@ def convert_file(path: str) -> tuple[str, tuple[int, int]]:
     status = os.stat(path)
     key = f"{os.path.abspath(path)}\0{status.st_mtime_ns}\0{status.st_size}"
     target = cache_folder() / f"{hashlib.sha256(key.encode()).hexdigest()}.png"
-    # Made anew where it can't be opened: a power failure may leave an empty file.
+    # Made anew where it is not whole: a power failure may leave an empty file, or half of one.
     with contextlib.suppress(OSError), Image.open(target) as image:
-        return str(target), image.size[::-1]
+        image.fp.seek(-len(PNG_END), os.SEEK_END)
+        if image.fp.read() == PNG_END:
+            return str(target), image.size[::-1]
     encoded, size = convert_bytes(Path(path).read_bytes())
     handle, beside = tempfile.mkstemp(dir=target.parent, suffix=".part")
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(encoded)
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(beside, target)
     except BaseException:
         os.unlink(beside)

@@ -70,6 +70,8 @@ def crop_to_boxes(images: ImageSet, table: Path) -> ImageSet:
         raise UserError(f"{images.source}: boxes go with picture files in folders; leave out --boxes")
     places = _read_boxes(table)
     rows = [(i, *row) for i, name in enumerate(images.names) for row in places.get(Path(name).resolve(), ())]
+    if not rows:
+        raise UserError(f"no row of {table} names a picture of {images.source}: `file` starts from {table.parent}")
     cut = []
     with Progress("cutting out faces", len(rows)) as progress:
         for i, line, box in rows:

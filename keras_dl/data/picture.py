@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image, ImageCms, UnidentifiedImageError
 
 from keras_dl.data.convert import DAMAGED, to_rgb, upright
 from keras_dl.data.folder import check_name
@@ -23,7 +23,7 @@ class Picture(NamedTuple):
     """A picture's pixels, and what of it is transparent.
 
     Attributes:
-        pixels: float32 RGB `(height, width, 3)` in [0, 255], transparency laid on white.
+        pixels: float32 sRGB `(height, width, 3)` in [0, 255], transparency laid on white.
         alpha: uint8 `(height, width)`, or None for an opaque picture.
     """
 
@@ -42,7 +42,7 @@ class Picture(NamedTuple):
 
 
 def read_picture(path: Path | str) -> Picture:
-    """A picture file of any format that Pillow reads, turned upright by its EXIF orientation.
+    """A picture file of any format that Pillow reads, turned upright by its EXIF orientation, in sRGB by its profile.
 
     Raises:
         UserError: for a file that is missing, empty, broken, too large or no picture, or whose name is not UTF-8.
@@ -59,7 +59,7 @@ def read_picture(path: Path | str) -> Picture:
             image = upright(opened)
             transparent = image.has_transparency_data
             alpha = np.asarray(image.convert("RGBA").getchannel("A")) if transparent else None
-            pixels = np.asarray(to_rgb(image).convert("RGB"), "float32")
+            pixels = np.asarray(_to_srgb(image, opened.info.get("icc_profile")), "float32")
     except FileNotFoundError as error:
         raise UserError(f"{path}: no such file; look at its path") from error
     except UnidentifiedImageError as error:
@@ -73,6 +73,19 @@ def read_picture(path: Path | str) -> Picture:
             raise UserError(f"{path} can't be read: {os.strerror(error.errno).lower()}") from error
         raise UserError(f"{path} is a truncated or damaged picture; get it anew") from error
     return Picture(pixels, None if alpha is None or alpha.min() == 255 else alpha)
+
+
+def _to_srgb(image: Image.Image, profile: bytes | None) -> Image.Image:
+    """What is written has no profile: without this, colours of a phone's Display P3 would come out paler."""
+    rgb = to_rgb(image).convert("RGB")
+    if not profile:
+        return rgb
+    try:
+        own = ImageCms.ImageCmsProfile(io.BytesIO(profile))
+        coloured = image if image.mode == "CMYK" else rgb
+        return ImageCms.profileToProfile(coloured, own, ImageCms.createProfile("sRGB"), outputMode="RGB")
+    except (ImageCms.PyCMSError, OSError, ValueError):  # damaged, or of another kind of picture
+        return rgb
 
 
 def picture_format(path: Path) -> str:
@@ -99,7 +112,7 @@ def _can_be_written(form: str) -> bool:
 
 
 def check_writable(path: Path) -> None:
-    """Makes the folder of a picture that is to be written, and looks whether it can be.
+    """Looks whether a picture can be written, in a folder that is still to be made if need be.
 
     Raises:
         UserError: if not.
@@ -107,16 +120,15 @@ def check_writable(path: Path) -> None:
     check_name(path)
     picture_format(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
         if path.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-        tempfile.TemporaryFile(dir=path.parent).close()
+        tempfile.TemporaryFile(dir=next(place for place in path.parents if place.exists())).close()
     except OSError as error:
         raise UserError(f"can't write {path} ({error.strerror}); name another file") from error
 
 
 def write_picture(path: Path, pixels: np.ndarray, alpha: np.ndarray | None = None) -> Path:
-    """Writes a picture in the format of its suffix, whole or not at all.
+    """Writes a picture in the format of its suffix, whole or not at all; its folder is made if need be.
 
     Args:
         path: the file.
@@ -126,7 +138,9 @@ def write_picture(path: Path, pixels: np.ndarray, alpha: np.ndarray | None = Non
     Raises:
         UserError: if it can't be written.
     """
-    write_bytes(path, encode_picture(pixels, alpha, picture_format(path)))
+    content = encode_picture(pixels, alpha, picture_format(path))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(path, content)
     return path
 
 

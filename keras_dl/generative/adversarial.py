@@ -61,7 +61,8 @@ class Adversarial(keras.Model):
         objective: a key of `OBJECTIVES`.
         scale: what counts as 1 in the gradient penalty and the instance noise: 127.5 for networks that see [0, 255]
             as [-1, 1].
-        average: decay of the moving average of the makers' weights, with which the model then generates; 0 for none.
+        average: decay of the moving average of the makers' weights, with which the model then generates, as `best`
+            does of each maker; 0 for none.
         name: the model's name.
         **networks: the networks by name, those of `makers` and of `judges`. The names of a network's inputs tell what
             it gets: `images`, `latent` (drawn from a standard normal distribution), `classes`.

@@ -69,7 +69,7 @@ class MaskedConv2D(layers.Conv2D):
 class PixelModel(keras.Model):
     """A distribution over pictures, pixel by pixel; trained by the likelihood.
 
-    Calling the model gives the logits of every pixel's levels, each from the pixels before it.
+    Calling the model gives the logits of every pixel's levels, each from the levels of the pixels before it.
 
     Args:
         network: pictures in [0, 255] to logits `(batch, height, width, channels, levels)`.
@@ -87,11 +87,16 @@ class PixelModel(keras.Model):
         return self.network.output.shape[-1]
 
     def call(self, images: Any, training: bool | None = None) -> Any:
-        return self.network(images, training=training)
+        # Of the pixels before it a pixel may know only their levels, or the product is no likelihood of the levels.
+        return self.network(self.picture_of(self.level_of(images)), training=training)
 
     def level_of(self, images: Any) -> Any:
         """The level, counted from 0, of each number of pictures in [0, 255]."""
         return ops.cast(ops.floor(ops.cast(images, "float32") * (self.levels / 256)), "int32")
+
+    def picture_of(self, levels: Any) -> Any:
+        """The middle of each level's range, rounded down, in [0, 255]; it is of that level again."""
+        return ops.cast((levels * 256 + 128) // self.levels, "float32")
 
     def negative_log_likelihood(self, images: Any, logits: Any) -> Any:
         """`(batch,)`, in nats per picture."""
@@ -114,8 +119,7 @@ class PixelModel(keras.Model):
         for row, column, channel in np.ndindex(*shape):
             logits = self.predict_on_batch(images)[:, row, column, channel]
             level = keras.random.categorical(logits, 1, seed=self.seeds)
-            # The middle of the level's range, rounded down, is of that level again.
-            images[:, row, column, channel] = (np.asarray(level)[:, 0] * 256 + 128) // self.levels
+            images[:, row, column, channel] = np.asarray(self.picture_of(level))[:, 0]
         return images
 
     def get_config(self) -> dict[str, Any]:

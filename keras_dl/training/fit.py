@@ -24,6 +24,7 @@ from keras_dl.training.replicas import (
     synchronized_batch_norm,
     worker_count,
 )
+from keras_dl.training.swats import SWATS
 
 
 def fit(
@@ -87,8 +88,8 @@ def fit(
         mend: what to do about a loss that is not finite, for that message.
 
     Returns:
-        The trained model, with the best weights if it stops early, the averaged ones if its optimizer has
-        `use_ema`, otherwise the last; saved without its optimizers as `model.keras`.
+        The trained model, with the best epoch's weights if `early_stopping` is set, the averaged ones if its
+        optimizer has `use_ema`, otherwise the last; saved without its optimizers as `model.keras`.
 
     Raises:
         Diverged: (a UserError) if the loss is not finite.
@@ -167,8 +168,14 @@ def fit(
             inner = getattr(optimizer, "inner_optimizer", optimizer)
             optimizer.finalize_variable_values(inner._trainable_variables)
     if loop.chief:
-        if early and state["stopped"]:
-            print(f"stopped early: {monitor} was best in epoch {early.best_epoch + 1}, whose weights are kept")
+        if early:
+            stopped = "stopped early: " if state["stopped"] else ""
+            print(f"{stopped}{monitor} was best in epoch {early.best_epoch + 1}, whose weights are kept")
+        for optimizer in (getattr(o, "inner_optimizer", o) for o in optimizers):
+            if isinstance(optimizer, SWATS):
+                print(
+                    f"swats {'went over to SGD' if optimizer.switched else 'stayed with Adam: its rate did not settle'}"
+                )
         save_model(model, run / "model.keras")
         checkpoints.keep(1)  # from which a resume with more epochs goes on
     loop.agree(True)  # no worker leaves while another still needs it

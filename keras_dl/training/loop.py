@@ -241,9 +241,10 @@ def _numbers(logs: dict[str, Any]) -> dict[str, float]:
 
 
 def _rate(optimizer: keras.optimizers.Optimizer) -> float:
+    """Of the last step, which the iterations are past already."""
     rate = getattr(optimizer, "inner_optimizer", optimizer)._learning_rate
     if isinstance(rate, keras.optimizers.schedules.LearningRateSchedule):
-        rate = rate(tf.constant(optimizer.iterations.numpy()))
+        rate = rate(tf.constant(max(0, optimizer.iterations.numpy() - 1)))
     return float(np.asarray(rate.numpy() if hasattr(rate, "numpy") else rate))
 
 

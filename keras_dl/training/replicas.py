@@ -47,20 +47,23 @@ def leads(kind: str, index: int, kinds: Iterable[str]) -> bool:
     return (kind, index) == ("chief" if "chief" in kinds else "worker", 0)
 
 
-def check_same_data(strategy: tf.distribute.Strategy, names: Sequence[str], labels: bytes = b"") -> None:
+def check_same_data(
+    strategy: tf.distribute.Strategy, names: Sequence[str], labels: bytes = b"", source: str = ""
+) -> None:
     """Refuses workers that have read different data: each takes its part of batches that must be the same in all.
 
     Args:
         strategy: the strategy; all its workers must call this at the same point.
         names: of all pictures or rows, in their order.
         labels: as in `run.save_fingerprint`.
+        source: the folder with which the names of files begin; it may be another on each worker.
 
     Raises:
         UserError: in every worker, if one has other data than the chief.
     """
     if worker_count(strategy) == 1:
         return
-    mine = json.dumps(fingerprint(names, labels)).encode()
+    mine = json.dumps(fingerprint([name.removeprefix(source) for name in names], labels)).encode()
     chiefs = broadcast(strategy, mine)
     if sum_over_workers(strategy, np.array([mine != chiefs], np.int32))[0]:
         raise UserError(
@@ -85,7 +88,7 @@ def check_same_options(strategy: tf.distribute.Strategy, options: Any) -> None:
     def comparable(value: Any) -> Any:
         if isinstance(value, tuple):
             return [comparable(part) for part in value]
-        is_path = isinstance(value, Path) or (isinstance(value, str) and os.path.exists(value))
+        is_path = isinstance(value, Path) or (isinstance(value, str) and (os.sep in value or os.path.exists(value)))
         return "a path" if is_path else value
 
     mine = {name: comparable(value) for name, value in vars(options).items() if name != "run"}
@@ -94,7 +97,8 @@ def check_same_options(strategy: tf.distribute.Strategy, options: Any) -> None:
     for name, workers in zip(mine, sum_over_workers(strategy, differing), strict=True):
         if workers:
             flag = name.replace("_", "-")
-            raise UserError(f"the workers have different --{flag}: start all of them by the same command")
+            mend = "start all of them by the same command, and where it finds the same files"
+            raise UserError(f"the workers have different --{flag}: {mend}")
 
 
 def shares(strategy: tf.distribute.Strategy, batches: tf.data.Dataset) -> Any:

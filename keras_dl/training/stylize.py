@@ -335,9 +335,12 @@ def by_lbfgs(
         return LBFGS_SCALE * total, LBFGS_SCALE * gradient.numpy().astype("float64").ravel()
 
     options = {"maxiter": steps, "maxfun": 2 * steps, "ftol": 0.0, "gtol": 0.0, "maxcor": 10}
-    flat = picture.numpy().astype("float64").ravel()
     with contextlib.suppress(StopIteration):
-        scipy.optimize.minimize(function, flat, jac=True, method="L-BFGS-B", options=options)
+        before = np.inf
+        # It ends where two totals are equal, which those of bfloat16 soon are: from the best picture it goes on.
+        while least < before or not count:
+            before, flat = least, best[0].numpy().astype("float64").ravel()
+            scipy.optimize.minimize(function, flat, jac=True, method="L-BFGS-B", options=options)
     return best[0]
 
 

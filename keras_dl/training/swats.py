@@ -42,6 +42,11 @@ class SWATS(keras.optimizers.Optimizer):
         self.epsilon = epsilon
         self.tolerance = tolerance
 
+    @property
+    def switched(self) -> bool:
+        """Whether SGD has taken over. In float32 the paper's tolerance asks for nearly equal bits, so it may never."""
+        return bool(self._sgd_rate > 0)
+
     def build(self, variables: list) -> None:
         if self.built:
             return

@@ -134,6 +134,8 @@ def test_export_makes_what_generate_writes(home):
 
 def test_interpolate_and_project(home, capfd):
     assert app("interpolate", "--run", "run", "--first", "3", "--last", "4", "--frames", "5") == 0
+    assert app("interpolate", "--run", "run", "--first", str(2**64)) == 2
+    assert f"error: --first is {2**64}; give 0 or more, but less than" in capfd.readouterr().err
     with Image.open(home / "run" / "plots" / "interpolation-3-4.gif") as gif:
         assert gif.n_frames == 8  # there and back
     assert app("interpolate", "--run", "run", "--first", "3", "--last", "4", "--frames", "2", "--label", "green") == 0
@@ -228,10 +230,11 @@ def test_settled_defaults(capsys):
     assert (own.size, own.learning_rate, own.steps, own.augmentation) == (64, 2e-4, 10_000, "translation,cutout")
     assert not capsys.readouterr().out
     odd = settle(Train(steps=1000, every=300), 2000)
-    assert (odd.steps, odd.every) == (999, 333)
+    assert (odd.steps, odd.every) == (1000, 300)  # as given, so that a resume may give them again
+    assert (odd.rounds, odd.round_steps) == (3, 333)
     assert "1,000 steps are not 3 equal parts: 999 are taken, 333 in each" in capsys.readouterr().out
     few = settle(Train(steps=3, every=2), 2000)
-    assert (few.steps, few.every) == (3, 3)
+    assert (few.rounds, few.round_steps) == (1, 3)
 
 
 @pytest.mark.parametrize(

@@ -144,6 +144,13 @@ def test_flags_are_checked_before_the_pictures(trained, tmp_path, monkeypatch, c
     assert "pictures" not in said.out
 
 
+def test_a_resume_needs_no_weights_file():
+    """Its checkpoint has them; without one the file is asked for where it is read."""
+    app_module.check_options(app_module.Train(weights="gone.keras", resume=True))
+    with pytest.raises(UserError, match=r"gone\.keras: no such file"):
+        app_module.check_options(app_module.Train(weights="gone.keras"))
+
+
 def test_a_model_that_diverged_in_its_last_step_is_no_run(trained, tmp_path, monkeypatch, capfd):
     monkeypatch.chdir(tmp_path)
     flags = (*SMALL, "--learning-rate", "1e30", "--epochs", "1", "--run", "run")

@@ -182,6 +182,7 @@ def test_masks_and_the_photos_own_colours(home):
         ({}, ("--style-weight", "-1"), "--style-weight is -1; give 0 or more"),
         ({}, ("--steps", "0"), "--steps is 0"),
         ({}, ("--style", "builtin", "builtin:ember", "--style-blend", "1"), "--style-blend has 1 values for 2"),
+        ({}, ("--style", "builtin", "builtin:ember", "--style-blend", "1", "inf"), "give shares of 0 or more"),
         (
             {},
             ("--style", "builtin", "builtin:ember", "--style-blend", "1", "2", "--masks", "a.png", "b.png"),
@@ -390,6 +391,15 @@ def test_a_run_does_not_go_on_with_other_photos(trained, tmp_path, monkeypatch, 
     assert "photos has changed since the run in run began (3 entries then, 4 now)" in last_line(capfd)
 
 
+def test_a_run_does_not_go_on_with_another_painting(trained, tmp_path, monkeypatch, capfd):
+    shutil.copytree(trained / "photos", tmp_path / "photos")
+    shutil.copytree(newest(trained), tmp_path / "run")
+    monkeypatch.chdir(tmp_path)
+    drawing(tmp_path / "photos" / "0.png", (64, 64), seed=9)
+    assert app("train", "--run", "run", "--resume") == 2
+    assert "photos/0.png has changed since the run in run began" in last_line(capfd)
+
+
 def test_a_loss_that_is_not_finite_names_options_that_there_are(home, monkeypatch, capfd):
     def fit(*_, mend, **__):
         raise UserError(mend)
@@ -477,6 +487,9 @@ def test_predict_paints_folders_and_skips_what_is_broken(trained, tmp_path, monk
     with Image.open(tmp_path / "out" / "1.png") as painted:
         assert painted.size == (61, 43)
         assert painted.mode == "RGBA"
+    assert app("predict", frames / "below", "--output", tmp_path / "out") == 0
+    assert app("predict", frames, "--output", tmp_path / "out") == 2
+    assert "1.png is there already, and would be lost: name another --output" in last_line(capfd)
     assert app("predict") == 2
     assert "no pictures given" in last_line(capfd)
     assert app("predict", frames / "3.png", "--output", tmp_path / "out") == 2

@@ -97,6 +97,9 @@ def test_faces_are_cut_out_at_their_boxes(tmp_path, capsys):
     images = read_faces(str(photos), boxes=tmp_path / "boxes.csv")  # two faces in one picture
     assert len(images) == 18
     assert sum(not pixels([one]).any() for one in images.images) == 1
+    (tmp_path / "boxes.csv").write_text(f"{rows[0]}\n0.png,20,8,12,10")
+    with pytest.raises(UserError, match=r"no row of .*boxes\.csv names a picture of .*: `file` starts from "):
+        read_faces(str(photos), boxes=tmp_path / "boxes.csv")
     for box in ("0,0,0,0", "0,0,-3,5", "nan,0,4,4"):
         (tmp_path / "boxes.csv").write_text(f"{rows[0]}\nphotos/0.png,{box}")
         with pytest.raises(UserError, match=r"line 2: .* is no box"):

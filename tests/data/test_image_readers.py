@@ -341,8 +341,8 @@ def test_other_formats_are_converted_once(tmp_path, cache):
     assert len(made) == 8
     read_images(root)
     assert {file: file.stat().st_mtime_ns for file in cache.iterdir()} == made
-    for file in made:
-        file.write_bytes(b"")  # as a power failure leaves it
+    for i, file in enumerate(made):  # as a power failure leaves it
+        file.write_bytes(file.read_bytes()[: i % 2 * file.stat().st_size // 2])
     assert np.array_equal(pixels(read_images(root), (64, 96)), pixels(images, (64, 96)))
     drawing(seed=9).convert("L").save(root / "ant" / "a.pgm")
     os.utime(root / "ant" / "a.pgm", ns=(0, 1))

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 from pictures import STORED, drawing, encoded, exif
-from PIL import Image, ImageSequence
+from PIL import Image, ImageCms, ImageSequence
 
 from keras_dl.data.decode import decode_upright
 from keras_dl.data.picture import (
@@ -42,6 +42,17 @@ def test_a_name_that_is_not_utf_8_is_neither_read_nor_written(tmp_path):
     for use in (read_picture, check_writable):
         with pytest.raises(UserError, match="is not UTF-8: rename it"):
             use(path)
+
+
+def test_colours_of_a_profile_become_srgb(tmp_path):
+    """A profile whose red and blue are exchanged would show the picture so."""
+    srgb = bytearray(ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes())
+    red, blue = srgb.index(b"rXYZ"), srgb.index(b"bXYZ")
+    exchanged = srgb.copy()
+    exchanged[red : red + 4], exchanged[blue : blue + 4] = b"bXYZ", b"rXYZ"
+    for profile, channels in ((srgb, [0, 1, 2]), (exchanged, [2, 1, 0]), (b"damaged", [0, 1, 2])):
+        picture = read_picture(write(tmp_path, encoded(drawing(), "PNG", icc_profile=bytes(profile))))
+        assert np.abs(picture.pixels - PIXELS[..., channels]).max() <= 2
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -151,8 +162,10 @@ def test_unwritable_places_are_found_at_once(tmp_path):
         check_writable(tmp_path / "file" / "picture.png")
     with pytest.raises(UserError, match=r"can't be written as \.xyz"):
         check_writable(tmp_path / "picture.xyz")
-    check_writable(tmp_path / "new" / "picture.png")
-    assert list((tmp_path / "new").iterdir()) == []
+    check_writable(tmp_path / "new" / "deep" / "picture.png")
+    assert not (tmp_path / "new").exists()
+    write_picture(tmp_path / "new" / "deep" / "picture.png", PIXELS)
+    assert read_picture(tmp_path / "new" / "deep" / "picture.png").pixels.shape == PIXELS.shape
 
 
 @pytest.mark.parametrize("suffix", ["xbm", "msp", "palm", "blp", "wmf", "h5", "grib", "bufr", "ico", "icns", "pdf"])

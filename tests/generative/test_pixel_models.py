@@ -32,7 +32,7 @@ def test_each_number_depends_on_the_ones_before_it_alone(name):
     for place in [(0, 0, 0), (0, 0, 2), (1, 2, 1), (3, 3, 2)]:
         with tf.GradientTape() as tape:
             tape.watch(images)
-            value = tf.reduce_sum(tf.square(model(images)[(slice(None), *place)]))
+            value = tf.reduce_sum(tf.square(model.network(images)[(slice(None), *place)]))
         gradient = np.abs(tape.gradient(value, images)).sum(axis=0)
         seen = {spot for spot in order if gradient[spot] != 0}
         assert all(order[spot] < order[place] for spot in seen)
@@ -48,6 +48,19 @@ def test_probabilities_of_all_pictures_sum_to_one(name):
     nats = np.asarray(model.negative_log_likelihood(pictures, model(pictures)))
     assert np.exp(-nats).sum() == pytest.approx(1, rel=1e-5)
     np.testing.assert_allclose(model.bits_per_dimension(pictures), nats / np.log(2) / 4, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", BUILDERS)
+def test_pixels_of_the_same_levels_are_the_same_picture(name):
+    """What a pixel knows of those before it must be what is predicted of them, and what `sample` shows it."""
+    model = BUILDERS[name]()
+    pictures = np.random.default_rng(0).integers(0, 256, (5, 4, 4, 3)).astype("float32")
+    coarse = np.asarray(model.picture_of(model.level_of(pictures)))
+    assert set(np.unique(coarse)) == {42, 128, 213}
+    np.testing.assert_array_equal(np.asarray(model(coarse)), np.asarray(model(pictures)))
+    every = np.arange(256, dtype="float32").reshape(1, 16, 16, 1)
+    fine = pixel_cnn((16, 16, 1), 2, 1, 2)
+    np.testing.assert_array_equal(np.asarray(fine.picture_of(fine.level_of(every))), every)
 
 
 def stripes(count, random):

@@ -1,6 +1,7 @@
 """The loop on one device: what it leaves, what it resumes, how it ends."""
 
 import os
+import re
 import resource
 import signal
 import sys
@@ -94,6 +95,24 @@ def test_the_loop_is_keras_fit_on_one_device(tmp_path):
     theirs = classifier(momentum)()
     theirs.fit(stream(0), steps_per_epoch=3, epochs=2, verbose=0)
     np.testing.assert_allclose(weights(ours), weights(theirs), atol=1e-6)
+
+
+def test_history_has_the_rate_of_the_last_step(tmp_path):
+    def falling():
+        return make_optimizer("sgd", keras.optimizers.schedules.PiecewiseConstantDecay([2, 5], [0.4, 0.2, 0.1]))
+
+    fit(classifier(falling), stream, run=tmp_path, **SHORT)
+    assert history(tmp_path)["learning_rate"] == pytest.approx([0.4, 0.2])
+
+
+def test_it_is_said_what_swats_did_and_which_epoch_is_kept(tmp_path, capsys):
+    def swats():
+        return make_optimizer("swats", 1e-3)
+
+    fit(classifier(swats), stream, run=tmp_path, validation=validation(), early_stopping=2, **SHORT)
+    printed = capsys.readouterr().out
+    assert re.search(r"^val_loss was best in epoch [12], whose weights are kept$", printed, re.MULTILINE)
+    assert "swats stayed with Adam: its rate did not settle" in printed
 
 
 @pytest.mark.parametrize("step", [5, 7])

@@ -271,7 +271,7 @@ def job_resumed(folder):
     out["unbroken"] = weights(fit(build, stream, run=folder / "unbroken", **common))
     out["replicas"] = strategy.num_replicas_in_sync
 
-    check_same_data(strategy, ["a.jpg"])
+    check_same_data(strategy, [f"{folder}/a.jpg"], source=str(folder))  # each worker's own
     out["data"] = ""
     try:
         check_same_data(strategy, ["a.jpg", "b.jpg"][: 1 + worker])
