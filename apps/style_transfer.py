@@ -415,13 +415,10 @@ def optimise(options: Optimise) -> None:
     check_size(options.content, content.pixels.shape, "--size", options.size)
     styles = read_styles(options, content.pixels)
     start = read_start(options, content.pixels)
-    target = options.output or (options.run and options.run / "picture.png")
-    if target is not None:
-        given = (options.content, *options.style, *options.masks, *options.style_masks, options.start)
-        if target.resolve() in {Path(name).resolve() for name in given}:
-            flag = "--output" if options.output else "--run"
-            raise UserError(f"{target} is one of the pictures given, and would be lost: name another {flag}")
     if options.output is not None:
+        given = (options.content, *options.style, *options.masks, *options.style_masks, options.start)
+        if options.output.resolve() in {Path(name).resolve() for name in given}:
+            raise UserError(f"{options.output} is one of the pictures given, and would be lost: name another --output")
         check_writable(options.output)
     half = options.precision == "bfloat16" or (options.precision == "auto" and training.has_fast_bfloat16())
     keras.utils.set_random_seed(options.seed)

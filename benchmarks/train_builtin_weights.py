@@ -7,9 +7,8 @@ faster on a processor than any Keras backend, three times with AMX's bfloat16, a
 training ends the weights move into the Keras model, whose outputs must agree with PyTorch's before a file is written.
 
 `--data` is a folder of TFRecord files (`image`: encoded bytes, `label`: int64). Of them 45,000 images train and
-5,000, the last in file order, validate, as in He et al. 2015, section 4.2; `--hold-out 0` trains on all of them, once a
-run of the same flags has shown what they are worth. A run writes a checkpoint after each epoch and goes on from it when
-it is started again.
+5,000, the last in file order, validate, as in He et al. 2015, section 4.2. A run writes a checkpoint after each
+epoch and goes on from it when it is started again.
 """
 
 import argparse
@@ -30,7 +29,7 @@ from torch import nn
 import keras_dl
 from keras_dl.vision.common import CIFAR_MEAN, CIFAR_STD
 
-BATCH, PART = 128, 5000  # pictures of a step; pictures that a net is looked at with
+BATCH, VALIDATION = 128, 5000
 SPREAD = 6.0  # standard deviation of the teachers' logits; learned with smoothed labels, they are four times smaller
 
 
@@ -179,17 +178,6 @@ def labelled_by(teachers: list[tuple[nn.Module, float]], batch: torch.Tensor) ->
         return sum(scale * teacher(view) for teacher, scale in teachers for view in views) / (2 * len(teachers))
 
 
-def corrected(taught: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    """Wen et al. 2019, arXiv:1911.07471, section 3.2: a logit that is wrongly the largest and the right class's change
-    places. Pictures without a label, -1, keep theirs."""
-    rows = torch.arange(len(taught), device=taught.device)
-    found = taught.argmax(1)
-    right = torch.where(targets < 0, found, targets)
-    result = taught.clone()
-    result[rows, right], result[rows, found] = taught[rows, found], taught[rows, right]
-    return result
-
-
 def numbers(tensor: torch.Tensor) -> np.ndarray:
     return tensor.detach().float().cpu().numpy()
 
@@ -235,7 +223,7 @@ def epoch_batches(
     """Shuffled batches, cropped from four reflected pixels around; mirrored in every second epoch.
 
     A square of `cutout` pixels a side, somewhere in each picture, is set to the mean (DeVries and Taylor 2017). A
-    share of `mixup` of them are means of two, by a random weight, with the label -1: teachers label them.
+    share of `mixup` of them are means of two, by a random weight, which the labels don't follow: teachers label them.
     """
     rng = np.random.default_rng((seed, epoch))
     windows = np.lib.stride_tricks.sliding_window_view(images, (32, 32), axis=(1, 2))
@@ -245,7 +233,7 @@ def epoch_batches(
         rows = order[i * BATCH : (i + 1) * BATCH]
         batch = windows[rows, corners[0, rows], corners[1, rows]]
         batch = np.where(mirrored[rows, None, None, None], batch[..., ::-1], batch)
-        batch, targets = normalized(torch.from_numpy(batch)), torch.from_numpy(labels[rows])
+        batch = normalized(torch.from_numpy(batch))
         if cutout:
             tops, lefts = (torch.from_numpy(rng.integers(0, 33 - cutout, (BATCH, 1))) for _ in range(2))
             row, column = ((torch.arange(32) >= first) & (torch.arange(32) < first + cutout) for first in (tops, lefts))
@@ -254,8 +242,7 @@ def epoch_batches(
             weight, chance = (torch.from_numpy(rng.random((BATCH, 1, 1, 1), "float32")) for _ in range(2))
             share = torch.where(chance < mixup, weight, 1.0)
             batch = share * batch + (1 - share) * batch.flip(0)
-            targets = torch.where(share.flatten() < 1, -1, targets)
-        yield batch, targets
+        yield batch, torch.from_numpy(labels[rows])
 
 
 def normalized(images: torch.Tensor) -> torch.Tensor:
@@ -287,31 +274,28 @@ def main() -> None:
     parser.add_argument("--start", type=Path, help="checkpoint.pt of another run, whose weights to start from")
     parser.add_argument("--teachers", nargs="+", default=[], metavar="MODEL=CHECKPOINT", help="nets to learn from")
     parser.add_argument("--teach-epochs", type=int, help="ask the teachers this long, then repeat; by default always")
-    parser.add_argument("--correct", action="store_true", help="the teachers where they are wrong about a picture")
     parser.add_argument("--mixup", type=float, default=0.0, metavar="SHARE", help="of the pictures, for means of two")
-    parser.add_argument("--hold-out", type=int, default=PART, metavar="PICTURES", help="that don't train but measure")
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
-    if (options.mixup or options.teach_epochs or options.correct) and not options.teachers:
-        parser.error("--mixup, --teach-epochs and --correct need --teachers, who label the pictures")
+    if (options.mixup or options.teach_epochs) and not options.teachers:
+        parser.error("--mixup and --teach-epochs need --teachers, who label the pictures")
     if options.label_smoothing and options.teachers:
         parser.error("--label-smoothing needs the true labels, which --teachers replace")
 
     torch.manual_seed(options.seed)
     torch.set_num_threads(options.threads)
     images, labels = load(options.data)
-    learned = len(images) - options.hold_out
-    held_out, held_out_labels = images[learned:], labels[learned:]
-    padded = np.pad(images[:learned], ((0, 0), (4, 4), (4, 4), (0, 0)), mode="reflect")
-    labels = labels[:learned]
+    held_out, held_out_labels = images[-VALIDATION:], labels[-VALIDATION:]
+    padded = np.pad(images[:-VALIDATION], ((0, 0), (4, 4), (4, 4), (0, 0)), mode="reflect")
+    labels = labels[:-VALIDATION]
     folder = options.run or Path("runs/builtin") / options.model
     folder.mkdir(parents=True, exist_ok=True)
 
     net = build_net(options.model, options.start, options.device)
     teachers = [build_net(*entry.split("=", 1), options.device) for entry in options.teachers]
-    teachers = [(teacher, SPREAD / float(logits(teacher, images[:PART]).std())) for teacher in teachers]
+    teachers = [(teacher, SPREAD / float(logits(teacher, images[:VALIDATION]).std())) for teacher in teachers]
     vectors = [value for value in net.parameters() if value.ndim == 1]
     kernels = [value for value in net.parameters() if value.ndim > 1]
     groups = [{"params": kernels, "weight_decay": options.weight_decay}, {"params": vectors}]
@@ -344,9 +328,8 @@ def main() -> None:
             with torch.autocast(options.device, torch.bfloat16, enabled=half):
                 if teachers:
                     taught.append(labelled_by(teachers, batch).half() if known is None else known[i])
-                    lesson = corrected(taught[i], targets) if options.correct else taught[i]
                     # A mirror image has the same labels, so that a repeated batch need not look the same.
-                    loss = distillation_loss(net(batch.flip(3) if repeats % 2 else batch), lesson)
+                    loss = distillation_loss(net(batch.flip(3) if repeats % 2 else batch), taught[i])
                 else:
                     loss = F.cross_entropy(net(batch), targets, label_smoothing=options.label_smoothing)
             optimizer.zero_grad()
@@ -356,10 +339,10 @@ def main() -> None:
             losses.append(loss.item())
         if options.teach_epochs and known is None:
             save(taught, kept)
-        history.append({"epoch": epoch + 1, "loss": round(float(np.mean(losses)), 4)})
-        if options.hold_out:
-            accuracy = float(np.mean(logits(net, held_out).argmax(-1) == held_out_labels))
-            history[-1]["val_accuracy"] = round(accuracy, 4)
+        accuracy = float(np.mean(logits(net, held_out).argmax(-1) == held_out_labels))
+        history.append(
+            {"epoch": epoch + 1, "loss": round(float(np.mean(losses)), 4), "val_accuracy": round(accuracy, 4)}
+        )
         save({k: v.state_dict() for k, v in state.items()} | {"history": history}, folder / "checkpoint.pt")
         print(json.dumps(history[-1] | {"seconds": round(time.monotonic() - start)}), flush=True)
 
@@ -368,18 +351,18 @@ def main() -> None:
     model = keras_dl.create_model(options.model, classifier_activation=None)
     for name, arrays in keras_weights(net.layers, NETS[options.model][1]).items():
         model.get_layer(name).set_weights(arrays)
-    looked_at = images[-PART:]
-    expected = logits(net, looked_at)
-    error = np.abs(model.predict(looked_at.astype("float32"), batch_size=500, verbose=0) - expected).max()
+    expected = logits(net, held_out)
+    error = np.abs(model.predict(held_out.astype("float32"), batch_size=500, verbose=0) - expected).max()
     if error > 1e-3 * np.abs(expected).max():
         raise SystemExit(f"the Keras model differs from PyTorch's by {error}")
     model.set_weights([weight.astype("float16").astype("float32") for weight in model.get_weights()])
+    outputs = model.predict(held_out.astype("float32"), batch_size=500, verbose=0)
+    accuracy = float(np.mean(outputs.argmax(-1) == held_out_labels))
     arrays = {weight.path: keras.ops.convert_to_numpy(weight.value).astype("float16") for weight in model.weights}
     np.savez_compressed(options.output / f"{options.model}.npz", **arrays)
-    if options.hold_out:
-        outputs = model.predict(held_out.astype("float32"), batch_size=500, verbose=0)
-        accuracy = float(np.mean(outputs.argmax(-1) == held_out_labels))
-        print(f"{options.model}: {accuracy:.2%} on {options.hold_out:,} held-out images, as float16")
+    print(
+        f"{options.model}: {accuracy:.2%} on {VALIDATION:,} held-out images after {options.epochs} epochs, as float16"
+    )
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ def check_free(run: Path | None, resumable: bool = True) -> None:
         raise UserError(f"{run} already holds a run; {mend}")
     for name in WRITTEN if run is not None else ():
         if (run / name).exists():
-            raise UserError(f"{run / name} is there already, and would be lost; name another --run")
+            raise UserError(f"{run / name} is there already, and would be lost: name another --run")
 
 
 def find_run(application: str, run: Path | None = None) -> Path:

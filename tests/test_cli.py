@@ -280,7 +280,7 @@ def test_a_new_run_writes_over_no_file_of_the_user(tmp_path, name):
     (tmp_path / "notes.txt").write_text("mine")
     assert new_run("toy", tmp_path) == tmp_path
     (tmp_path / name).mkdir() if name == "checkpoints" else (tmp_path / name).write_text("mine")
-    with pytest.raises(UserError, match=f"{name} is there already, and would be lost; name another --run"):
+    with pytest.raises(UserError, match=f"{name} is there already, and would be lost: name another --run"):
         new_run("toy", tmp_path)
 
 

@@ -255,12 +255,15 @@ def test_a_full_memory_keeps_the_last_good_picture(home, monkeypatch, capfd, gif
 
 
 @pytest.mark.parametrize("flag", ("--content", "--style", "--start", "--masks", "--style-masks"))
-@pytest.mark.parametrize(("where", "name"), [("--output", "photo.png"), ("--run", "picture.png")])
-def test_no_picture_given_is_painted_over(home, capfd, flag, where, name):
+@pytest.mark.parametrize(
+    ("where", "name", "reason"),
+    [("--output", "photo.png", "one of the pictures given"), ("--run", "picture.png", "there already")],
+)
+def test_no_picture_given_is_painted_over(home, capfd, flag, where, name, reason):
     photo = (home / "photo.png").rename(home / name)
     before = photo.read_bytes()
     assert app(flag, name, *SMALL, where, photo if where == "--output" else home) == 2
-    assert f"{name} is one of the pictures given, and would be lost: name another {where}" in last_line(capfd)
+    assert f"{name} is {reason}, and would be lost: name another {where}" in last_line(capfd)
     assert photo.read_bytes() == before
     assert not (home / "config.json").exists()
 
