@@ -132,6 +132,8 @@ def read_data(data: str, class_names: Path | None, strict: bool, seed: int) -> B
         print(f"{ignored:,} boxes are difficult or crowds: neither to be found nor wrong when found")
     if box_set.clipped:
         print(f"{box_set.clipped:,} boxes reached outside their pictures, and were cut off at the edge")
+    if box_set.unlisted:
+        print(f"{box_set.unlisted:,} annotated pictures are in no part's list or folder and left out: add them to one")
     for note in box_set.notes:
         print(note)
     cli.say_skipped(box_set.skipped)
@@ -253,6 +255,8 @@ def settle(options: Train, train_part: BoxSet) -> tuple[Train, tuple[int, int]]:
     Raises:
         UserError: for options that don't go together, weights that can't be had, or if no box can be learned.
     """
+    import keras
+
     from keras_dl.data.box_augment import BoxAugmentation
     from keras_dl.registry import model_info
 
@@ -275,13 +279,15 @@ def settle(options: Train, train_part: BoxSet) -> tuple[Train, tuple[int, int]]:
         check_changes(options, strengths, size)
     check_sizes(options, size, len(train_part.class_names))
     say_lost_boxes(train_part, size)
-    if options.weights not in ("auto", "none"):
-        load_pretrained(create_detector(options.model, size, len(train_part.class_names)), options.weights)
+    weights = options.weights
+    if weights != "none" and not has_checkpoint(options):
+        weights, _ = load_pretrained(create_detector(options.model, size, len(train_part.class_names)), weights)
+        keras.utils.clear_session(free_memory=False)
     steps = (BUILTIN_STEPS if builtin else STEPS) * options.batch_size / len(train_part)
     epochs = options.epochs or min(max(round(steps), EPOCHS[0]), EPOCHS[1])
     most = options.max_detections or most_detections(train_part)
-    settled = {"image_size": image_size, "epochs": epochs, "augment": augment, "max_detections": most}
-    return dataclasses.replace(options, **settled), size
+    settled = {"weights": weights, "image_size": image_size, "epochs": epochs, "augment": augment}
+    return dataclasses.replace(options, **settled, max_detections=most), size
 
 
 def most_detections(train_part: BoxSet) -> int:
@@ -350,24 +356,31 @@ def say_lost_boxes(box_set: BoxSet, size: tuple[int, int]) -> None:
         print(f"{lost:,} boxes are under {GONE:g} pixels at {size[1]}x{size[0]} and not learned: raise --image-size")
 
 
-def load_pretrained(model: keras.Model, weights: str) -> str:
-    """Puts pretrained weights into the backbone; returns what they are.
+def has_checkpoint(options: Train) -> bool:
+    """Whether a resumed run has a checkpoint, which replaces all weights that it began with."""
+    return options.resume and any(options.run.glob("checkpoints/step-*.npz"))
+
+
+def load_pretrained(model: keras.Model, weights: str) -> tuple[str, str]:
+    """Puts pretrained weights into the backbone; returns what they are, and the same for the user: with the number of
+    layers where those of a file don't fit all.
 
     Raises:
         UserError: for weights asked for by name that can't be had.
     """
-    if weights == "none":
-        return weights
     from keras_dl.detection.pretrained import load_backbone
+    from keras_dl.weights import weights_by_layer
 
-    for source in ("builtin", "imagenet") if weights == "auto" else (weights,):
+    for source in {"auto": ("builtin", "imagenet"), "none": ()}.get(weights, (weights,)):
         try:
-            load_backbone(model, source)
-            return source
+            taken, layers = len(load_backbone(model, source)), len(weights_by_layer(model))
         except UserError:
             if weights != "auto":
                 raise
-    return "none"
+            continue
+        whole = source in ("builtin", "imagenet") or taken == layers
+        return source, source if whole else f"{source} ({taken:,} of {layers:,} layers)"
+    return "none", "none"
 
 
 # Train
@@ -455,7 +468,7 @@ def fit_detector(
     def build() -> keras.Model:
         trained_size = (None, None) if options.multi_scale else size
         model = create_detector(options.model, trained_size, len(train_part.class_names), anchors)
-        weights = load_pretrained(model, options.weights)
+        told = options.weights if has_checkpoint(options) else load_pretrained(model, options.weights)[1]
         rate = training.make_schedule(
             options.schedule,
             options.learning_rate,
@@ -467,7 +480,7 @@ def fit_detector(
         average = {"use_ema": True, "ema_momentum": min(0.9998, 1 - 50 / (steps + 100))} if options.average else {}
         optimizer = training.make_optimizer(options.optimizer, rate, weight_decay=options.weight_decay, **average)
         model.compile(optimizer=optimizer)
-        print(f"{options.model} at {size[1]}x{size[0]}, {model.count_params():,} parameters, weights: {weights}")
+        print(f"{options.model} at {size[1]}x{size[0]}, {model.count_params():,} parameters, weights: {told}")
         print(f"{steps_per_epoch:,} steps an epoch, {options.epochs} epochs")
         return model
 
@@ -684,7 +697,8 @@ def load_detector(folder: Path) -> tuple[keras.Model, tuple[str, ...]]:
     """The model of a run and its class names.
 
     Raises:
-        UserError: if the run of several picture sizes was killed before its model got its own.
+        UserError: if the run of several picture sizes was killed before its model got its own, or labels.txt has
+            more or fewer names than the model classes.
     """
     from keras_dl.saving import load_model
 
@@ -693,6 +707,9 @@ def load_detector(folder: Path) -> tuple[keras.Model, tuple[str, ...]]:
     model = load_model(folder / "model.keras", compile=False)
     if None in model.input_shape[1:3]:
         raise UserError(f"the run in {folder} was killed at its end: finish it with `train --run {folder} --resume`")
+    if len(names) != model.num_classes:
+        told = f"has {len(names)} names, the model {model.num_classes} classes"
+        raise UserError(f"{folder / 'labels.txt'} {told}: restore it")
     return model, names
 
 

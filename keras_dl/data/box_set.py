@@ -29,7 +29,8 @@ class Annotation:
         ignore: bool `(n,)`: neither to be found nor wrong when found (VOC `difficult`, COCO `iscrowd`).
         size: height and width that the boxes were drawn for, or None if the file doesn't say.
         fractions: whether the boxes are in fractions.
-        part: `"train"`, `"validation"`, `"test"`, or "" where the data isn't divided.
+        part: `"train"`, `"validation"`, `"test"`, "" where the data isn't divided, or None where lists divide it and
+            none of them names the picture: it is left out.
     """
 
     picture: str | bytes
@@ -39,7 +40,7 @@ class Annotation:
     ignore: np.ndarray
     size: tuple[int, int] | None = None
     fractions: bool = False
-    part: str = ""
+    part: str | None = ""
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -58,6 +59,7 @@ class BoxSet:
         part: of each picture, see `Annotation`.
         skipped: name and reason of every picture, annotation and box that was left out.
         clipped: how many boxes reached outside their picture, and were cut off at its edge.
+        unlisted: how many annotated pictures are left out since no part's list or folder has them.
         declared: the parts that the data declares, which may all the same be empty, and the file or folder that does.
         notes: lines for the user about how it was read.
     """
@@ -73,6 +75,7 @@ class BoxSet:
     part: tuple[str, ...]
     skipped: tuple[tuple[str, str], ...] = ()
     clipped: int = 0
+    unlisted: int = 0
     declared: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
 
@@ -166,6 +169,11 @@ def checked_box_set(
         UserError: if no picture is left, there is no class, a label is not among the names, or with `strict` if
             anything was left out.
     """
+    skipped, unlisted = list(skipped), sum(annotation.part is None for annotation in annotations)
+    annotations = [annotation for annotation in annotations if annotation.part is not None]
+    if not annotations:
+        name, reason = skipped[0] if skipped else (source, "no picture is listed")
+        raise UserError(f"{source} has no usable annotation: {name}: {reason}")
     if class_names is None:
         class_names = sorted({label for annotation in annotations for label in annotation.labels})
     numbers = {name: i for i, name in enumerate(class_names)}
@@ -175,7 +183,6 @@ def checked_box_set(
                 raise UserError(f"{annotation.name}: class {label!r} is not among {', '.join(class_names)}: add it")
     if not numbers:
         raise UserError(f"{source} has no boxes: draw some, there is nothing to learn from background alone")
-    skipped = list(skipped)
     checked = check_pictures([a.picture for a in annotations], [a.name for a in annotations], strict)
     skipped += checked.skipped
     clipped, kept, rows, sizes = 0, [], [], []
@@ -190,7 +197,8 @@ def checked_box_set(
         inside = np.clip(boxes, 0, [size[1], size[0]] * 2).astype("float32")
         good = (inside[:, 2:] > inside[:, :2]).all(axis=1)
         for number in np.flatnonzero(~good):
-            skipped.append((f"{annotation.name} box {number + 1}", _fault(boxes[number].astype("float32"))))
+            with np.errstate(over="ignore"):
+                skipped.append((f"{annotation.name} box {number + 1}", _fault(boxes[number].astype("float32"))))
         clipped += int((np.abs(inside - boxes).max(axis=1) > _TOLERANCE)[good].sum()) if len(boxes) else 0
         classes = np.array([numbers[label] for label in annotation.labels], "int32")
         rows.append((inside[good], classes[good], np.asarray(annotation.ignore, bool)[good]))
@@ -213,6 +221,7 @@ def checked_box_set(
         part=tuple(annotations[i].part for i in kept),
         skipped=tuple(skipped),
         clipped=clipped,
+        unlisted=unlisted,
     )
 
 

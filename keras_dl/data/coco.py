@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-import math
+import sys
 from collections import Counter, defaultdict
 from pathlib import Path, PurePath
 from typing import Any, NamedTuple
@@ -43,7 +43,7 @@ def find_coco(root: Path, others: bool = False) -> dict[Path, dict[str, Any]]:
     for file in find_files(root, "*.json", links=True) if root.is_dir() else [root]:
         try:
             content = json.loads(file.read_text(encoding="utf-8-sig"))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        except ValueError as error:  # also for a number of thousands of digits
             damaged.append(f"{file} is no whole JSON ({error}): restore it, or remove it")
             others = others and "coco" not in file.name.lower() and not _has_instances(file)
             continue
@@ -205,7 +205,7 @@ def _class_name(file: Path, category: dict[str, Any]) -> str:
 def _around(polygons: Any) -> list[float] | None:
     """The bbox of polygons, or None if that is not what they are: crowds have run lengths."""
     points = [number for polygon in polygons for number in polygon] if isinstance(polygons, list) else []
-    if not points or not all(map(_is_number, points)):
+    if not points or not all(map(_is_number, points)) or any(len(polygon) % 2 for polygon in polygons):
         return None
     left, top = min(points[::2]), min(points[1::2])
     return [left, top, max(points[::2]) - left, max(points[1::2]) - top]
@@ -220,7 +220,7 @@ def _annotation(
         values = box["bbox"]
         if len(values) != 4 or not all(map(_is_number, values)):
             raise ValueError(f"the bbox {values} is not four numbers")
-        x, y, width, height = values
+        x, y, width, height = map(float, values)
         corners.append((x, y, x + width, y + height))
     size = (image["height"], image["width"]) if "height" in image and "width" in image else None
     if size is not None and not all(_is_number(side) and side >= 0 for side in size):
@@ -237,7 +237,8 @@ def _annotation(
 
 
 def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and math.isfinite(value)
+    # Python's whole numbers have no end, and those past a float's have no place in an array.
+    return isinstance(value, int | float) and abs(value) <= sys.float_info.max
 
 
 def _is_root(id_: int, content: dict[str, Any]) -> bool:

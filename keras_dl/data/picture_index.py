@@ -21,13 +21,21 @@ class PictureIndex:
         self.root = root
         self.files = find_pictures(root, links=True)
         self._by_name: defaultdict[str, list[Path]] = defaultdict(list)
+        self._by_folded: defaultdict[str, list[Path]] = defaultdict(list)
         for file in self.files:
-            self._by_name[_composed(file.name)].append(file)
-            self._by_name[_composed(file.stem)].append(file)
+            for name in (_composed(file.name), _composed(file.stem)):
+                self._by_name[name].append(file)
+                self._by_folded[name.casefold()].append(file)
 
     def __contains__(self, name: str) -> bool:
         """Whether a picture is called so, with or without its suffix, in any folder."""
-        return _composed(name) in self._by_name
+        return bool(self._called(_composed(name)))
+
+    def _called(self, name: str) -> list[Path]:
+        """The pictures of a name; only where there are none those whose letters are small or capital instead: some
+        cameras and programs write the one, some the other.
+        """
+        return self._by_name.get(name) or self._by_folded.get(name.casefold(), [])
 
     def find(self, name: str, annotation: Path) -> Path | str:
         """The picture of that name for an annotation, or the reason why there is none.
@@ -49,7 +57,7 @@ class PictureIndex:
         if best:
             return f"could belong to {best[0]} or {best[1]}: rename one of them"
         wanted = PurePath(_composed(name.replace("\\", "/"))).name
-        elsewhere = self._by_name.get(wanted)
+        elsewhere = self._called(wanted)
         return f"no picture {wanted} in {self.root}" + (
             f" but {elsewhere[0]}, which is of another part" if elsewhere else ""
         )
@@ -57,7 +65,7 @@ class PictureIndex:
     def candidates(self, name: str, annotation: Path) -> list[Path]:
         """The pictures that `find` chooses from; arguments as there."""
         wanted = PurePath(_composed(name.replace("\\", "/")))
-        found = self._by_name.get(wanted.name, [])
+        found = self._called(wanted.name)
         folders = wanted.parent.parts
         fitting = [f for f in found if folders and PurePath(_composed(str(f.parent))).parts[-len(folders) :] == folders]
         if not fitting:

@@ -46,7 +46,7 @@ def read_voc(root: Path, files: Sequence[Path]) -> tuple[list[Annotation], list[
     picture of background; a picture without an XML file is left out, and a mask that is called as its picture is none.
     The parts are those of `ImageSets/Main/train.txt`, `val.txt` and `test.txt`, which name the XML files in the folder
     that `ImageSets` lies in, or else elsewhere; or those that folders are named after. They are given with the list or
-    folder that declares them.
+    folder that declares them. Where there are lists the part of what none of them names is None.
 
     VOC counts pixels from 1, and a box includes its last ones: 1 is subtracted from `xmin` and `ymin`. Many tools
     count from 0 and exclude the last ones; coordinates stay as they are where any in the folder is below 1.
@@ -75,7 +75,7 @@ def read_voc(root: Path, files: Sequence[Path]) -> tuple[list[Annotation], list[
             if isinstance(picture, str):
                 skipped.append((str(file), picture))
                 continue
-            part = listed.get(file, "") if declared else part_of_path(file, root) or part_of_path(picture, root)
+            part = listed.get(file) if declared else part_of_path(file, root) or part_of_path(picture, root)
             read[file] = _annotation(tree, picture, file, part)
         except (ElementTree.ParseError, LookupError) as error:  # the latter for an unknown encoding
             skipped.append((str(file), f"no whole XML ({error})"))
@@ -88,13 +88,13 @@ def read_voc(root: Path, files: Sequence[Path]) -> tuple[list[Annotation], list[
     used.update(picture for _, picture in claims)
     skipped += [(str(file), "no XML file of that name: give it one, without objects if it is background")
                 for file in pictures.files if file not in used]  # fmt: skip
-    kept = [annotation for file, annotation in read.items() if file not in lost and (not declared or file in listed)]
+    kept = [annotation for file, annotation in read.items() if file not in lost]
     if min((annotation.boxes.min() for annotation in read.values() if len(annotation.boxes)), default=0) >= 1:
         kept = [dataclasses.replace(annotation, boxes=annotation.boxes - [1, 1, 0, 0]) for annotation in kept]
     return kept, skipped, declared or declared_parts(root, files, pictures.files)
 
 
-def _annotation(tree: ElementTree.Element, picture: Path, file: Path, part: str) -> Annotation:
+def _annotation(tree: ElementTree.Element, picture: Path, file: Path, part: str | None) -> Annotation:
     """Raises ValueError, with the reason, if the file lacks something."""
     boxes, labels, ignore = [], [], []
     for number, found in enumerate(tree.iter("object"), 1):

@@ -48,9 +48,9 @@ def read_yolo(
 
     The names are those of `data.yaml`, `classes.txt`, `obj.names` or the like, or else the numbers. A picture without
     a text file is background, as is one whose file is empty. The parts are those of the `train`, `val` and `test` of
-    `data.yaml` where it has more than `train`, or of Darknet's lists of pictures, and pictures that these don't name
-    are left out; otherwise those that folders are named after. They are given with the folder or the list that declares
-    them.
+    `data.yaml` where it has more than `train`, or of Darknet's lists of pictures, and of pictures that these don't name
+    those with a text file have the part None, the others are left out; otherwise those that folders are named after.
+    They are given with the folder or the list that declares them.
 
     Args:
         root: the folder.
@@ -99,14 +99,10 @@ def read_yolo(
     annotations += [
         Annotation(str(picture), str(picture), nothing, (), np.zeros(0, bool), part=part_of_path(picture, root))
         for picture in pictures.files
-        if picture not in labelled
+        if picture not in labelled and (not declared or picture in listed)
     ]
     if declared:
-        annotations = [
-            dataclasses.replace(annotation, part=listed[picture])
-            for annotation in annotations
-            if (picture := Path(annotation.picture)) in listed
-        ]
+        annotations = [dataclasses.replace(one, part=listed.get(Path(one.picture))) for one in annotations]
     names = names or [str(number) for number in sorted(numbers)]
     return annotations, names, skipped, declared or of_folders, note
 

@@ -59,7 +59,9 @@ class YoloV1(Detector):
     def split(self, outputs: Any) -> tuple[Any, Any, Any]:
         """Boxes' numbers `(batch, cells, boxes_per_cell, 5)`, those as corners in pixels, class scores."""
         batch, rows, columns = ops.shape(outputs)[:3]
-        outputs = ops.reshape(ops.cast(outputs, "float32"), (batch, rows * columns, -1))
+        # Not -1 for the last: in a graph for batches of any size it would be unknown, and could not be split.
+        depth = 5 * self.boxes_per_cell + self.num_classes
+        outputs = ops.reshape(ops.cast(outputs, "float32"), (batch, rows * columns, depth))
         numbers, classes = ops.split(outputs, [5 * self.boxes_per_cell], axis=-1)
         numbers = ops.reshape(numbers, (batch, rows * columns, self.boxes_per_cell, 5))
         cells = ops.reshape(cell_centres(rows, columns, self.stride), (-1, 1, 2))

@@ -238,6 +238,15 @@ def test_extreme_pictures(home, tmp_path, size):
     assert (boxes >= 0).all() and (boxes <= [*size, *size]).all()
 
 
+def test_pictures_in_no_list_are_said(tmp_path, capfd):
+    root = paint(tmp_path / "other", count=4)
+    for name, number in (("train", 0), ("valid", 1)):
+        (root / f"{name}.txt").write_text(f"images/{number}.png\n")
+    assert len(yolo_detection.read_data(str(root), None, True, 0)) == 2
+    printed = capfd.readouterr().out
+    assert "2 annotated pictures are in no part's list or folder and left out: add them to one\n" in printed
+
+
 def test_evaluate_on_other_pictures(home, tmp_path, capfd):
     paint(tmp_path / "other", count=6)
     assert app("evaluate", "--data", tmp_path / "other") == 0
@@ -293,6 +302,56 @@ def test_resume_goes_on_and_refuses_what_contradicts(home, tmp_path, capfd):
     assert (run / "model.keras").exists()
     assert "resuming at step 200 of 200" in capfd.readouterr().out
     assert json.loads((run / "metrics.json").read_text()).keys() == metrics.keys()
+
+
+def test_a_resume_needs_the_weights_it_began_with_only_before_its_first_checkpoint(home, tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(yolo_detection, "evaluate_and_draw", lambda *_: {})
+    run = shutil.copytree(newest(home), tmp_path / "run")
+    config = json.loads((run / "config.json").read_text())
+    (run / "config.json").write_text(json.dumps(config | {"export": False, "weights": "gone.npz"}))
+    assert app("train", "--run", run, "--resume") == 0
+    assert "weights: gone.npz" in capfd.readouterr().out
+    shutil.rmtree(run / "checkpoints")
+    assert app("train", "--run", run, "--resume") == 2
+    assert "there is no weights file gone.npz" in capfd.readouterr().err
+
+
+def test_weights_that_fit_in_part_are_said_to(home):
+    path = newest(home) / "model.keras"
+    same, other = create_narrow("yolo_v3_tiny", (64, 64), 2), create_narrow("yolo_v3_tiny", (64, 64), 3)
+    assert yolo_detection.load_pretrained(same, str(path)) == (str(path), str(path))
+    source, told = yolo_detection.load_pretrained(other, str(path))
+    assert source == str(path) and told == f"{path} (22 of 24 layers)"
+
+
+def test_weights_are_settled(home, monkeypatch):
+    """To what was found, for config.json and the model card."""
+    from keras_dl.data.boxes import read_boxes
+    from keras_dl.detection import pretrained
+
+    box_set = read_boxes(str(home / "blocks"))
+
+    def settled(found, options):
+        def load_backbone(model, source):
+            if source != found:
+                raise UserError(f"no {source} weights")
+            return ["conv1_conv"]
+
+        monkeypatch.setattr(pretrained, "load_backbone", load_backbone)
+        return yolo_detection.settle(options, box_set)[0].weights
+
+    options = yolo_detection.Train(data="blocks", model="yolo_v3_tiny", image_size=64)
+    assert [settled(found, options) for found in ("builtin", "imagenet", "")] == ["builtin", "imagenet", "none"]
+    assert settled("builtin", dataclasses.replace(options, weights="none")) == "none"
+
+
+@pytest.mark.parametrize("names", ["green\n", "green\nred\nblue\n"])
+def test_names_that_are_not_as_many_as_the_models_classes(home, tmp_path, capfd, names):
+    run = shutil.copytree(newest(home), tmp_path / "run")
+    (run / "labels.txt").write_text(names)
+    assert app("predict", "--run", run, home / "blocks" / "images" / "1.png") == 2
+    told = f"has {len(names.split())} names, the model 2 classes: restore it"
+    assert f"error: {run}/labels.txt {told}\n" in capfd.readouterr().err
 
 
 def test_resume_refuses_boxes_that_were_drawn_anew(home, tmp_path, monkeypatch, capfd):

@@ -134,6 +134,29 @@ def test_coco_sizes_that_are_none(tmp_path, height):
     assert reasons(read_boxes(root)) == {"annotations.json image two.jpg": reason}
 
 
+@pytest.mark.parametrize("segmentation", [[[5]], [[1, 2, 3], [4, 5, 6]], [[10**400, 1]]])
+def test_coco_polygons_that_are_none(tmp_path, segmentation):
+    root = write_coco(tmp_path)
+    content = coco_content()
+    del content["annotations"][0]["bbox"]
+    content["annotations"][0]["segmentation"] = segmentation
+    write(root / "annotations.json", json.dumps(content))
+    assert reasons(read_boxes(root)) == {"annotations.json annotation 1": "has neither a bbox nor polygons"}
+
+
+@pytest.mark.parametrize("digits", [400, 308])
+def test_coco_numbers_without_end(tmp_path, digits):
+    """One that no float holds, and one whose sum with another none does."""
+    root = write_coco(tmp_path)
+    content = coco_content()
+    content["annotations"][0]["bbox"] = [10**digits, 0, 17 * 10 ** (digits - 1), 30]
+    write(root / "annotations.json", json.dumps(content))
+    (name,) = reasons(read_boxes(root))
+    assert name == {400: "annotations.json image one.jpg", 308: "one.jpg box 1"}[digits]
+    write(root / "annotations.json", f'{{"images": {"9" * 5000}}}')
+    assert "annotations.json is no whole JSON" in refused(root)
+
+
 def test_a_box_that_is_empty_as_float32(tmp_path):
     root = write_coco(tmp_path)
     content = coco_content()
@@ -170,6 +193,22 @@ def test_a_list_that_is_no_utf8(tmp_path):
 
 
 # Declared parts
+
+
+def test_annotated_pictures_in_no_list_are_counted(tmp_path):
+    """Other than faults they pass with --strict, and a class that only they have is none."""
+    voc, yolo = write_voc(tmp_path / "voc"), write_yolo(tmp_path / "yolo")
+    write(voc / "Annotations" / "one.xml", voc_text([("bird", 0, 0, 20, 30)]))
+    write_lists(voc, train="two\n", val="three\n")
+    save_picture(yolo / "images" / "four.jpg")  # neither in a list nor annotated
+    write(yolo / "train.txt", "images/two.jpg\n")
+    write(yolo / "valid.txt", "images/three.jpg\n")
+    for root in (voc, yolo):
+        box_set = read_boxes(root, strict=True)
+        assert box_set.unlisted == 1 and {Path(name).stem for name in box_set.names} == {"two", "three"}
+    assert read_boxes(voc).class_names == ("dog",)
+    write_lists(voc, train="three\n", val="one\ntwo\n")
+    assert read_boxes(voc).unlisted == 0
 
 
 def test_lists_name_whole_lines(tmp_path):

@@ -557,6 +557,16 @@ def test_yolo_text_beside_a_picture_that_is_called_alike(tmp_path, picture, text
     assert [len(boxes) for boxes in read_boxes(tmp_path).boxes] == [1, 1]
 
 
+def test_yolo_text_whose_letters_are_small_where_its_pictures_are_capital(tmp_path):
+    save_picture(tmp_path / "images" / "IMG_1.JPG")
+    (tmp_path / "labels").mkdir()
+    (tmp_path / "labels" / "img_1.txt").write_text(yolo_text(BOXES["two"]))
+    assert [len(boxes) for boxes in read_boxes(tmp_path, strict=True).boxes] == [1]
+    save_picture(tmp_path / "images" / "img_1.jpg")  # the text's own
+    box_set = read_boxes(tmp_path, strict=True)
+    assert {name: len(boxes) for name, boxes in by_stem(box_set).items()} == {"IMG_1": 0, "img_1": 1}
+
+
 @pytest.mark.parametrize(
     ("size", "expected"),
     [

@@ -32,6 +32,31 @@ def test_stored_detector_finds_the_same(name, tmp_path):
     np.testing.assert_array_equal(*losses)
 
 
+@pytest.mark.parametrize("name", KINDS)
+def test_a_graph_for_batches_of_any_size_gives_the_same(name):
+    keras.utils.set_random_seed(0)
+    inputs = keras.Input((SIDE, SIDE, 3))
+    model = KINDS[name][0](inputs, features(inputs))
+    images, truth = draw_rectangles(3, SIDE, seed=0)
+    arguments = tf.constant(images), {key: tf.constant(value) for key, value in truth.items()}
+
+    def both(images, truth):
+        return model.predict_boxes(images, 0.001, 0.5, 20), model.picture_losses(truth, model(images))
+
+    specs = tf.nest.map_structure(lambda array: tf.TensorSpec([None, *array.shape[1:]], array.dtype), arguments)
+    traced = tf.function(both, input_signature=specs, autograph=False)(*arguments)
+    for one, other in zip(tf.nest.flatten(traced), tf.nest.flatten(both(*arguments)), strict=True):
+        np.testing.assert_allclose(one, other, rtol=1e-4, atol=1e-4)
+
+
+def test_keras_fit_takes_a_smaller_last_batch():
+    inputs = keras.Input((SIDE, SIDE, 3))
+    model = KINDS["yolo_v1"][0](inputs, features(inputs))
+    model.compile("sgd")
+    images, truth = draw_rectangles(3, SIDE, seed=0)
+    assert np.isfinite(model.fit(images, truth, batch_size=2, verbose=0).history["loss"]).all()
+
+
 def test_exported_detector_finds_the_same(tmp_path):
     model = tiny(any_size=True)
     images, _ = draw_rectangles(3, 2 * SIDE, seed=0)
