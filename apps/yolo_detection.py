@@ -398,7 +398,7 @@ def train(options: Train) -> None:
     check_batch_size(options.batch_size, strategy)
     with cli.speaking(chief):
         box_set = read_data(options.data, options.class_names, options.strict, options.seed)
-        check_same_data(strategy, box_set.names, label_bytes(box_set))
+        check_same_data(strategy, box_set.names, label_bytes(box_set), box_set.source)
         parts = box_set.split(options.seed)
         if left := len(box_set) - sum(map(len, parts.values())):
             print(f"{left:,} pictures are of no part and left out: put them into one to use them")
