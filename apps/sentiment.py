@@ -156,7 +156,7 @@ def rows_of(reviews: ReviewSet) -> list[str]:
 def say_duplicates(reviews: ReviewSet, parts: Sequence[ReviewSet]) -> None:
     removed = len(reviews) - sum(map(len, parts))
     if removed:
-        print(f"left out {removed:,} review(s) whose text stands in another part too")
+        print(f"left out {removed:,} review(s) whose text stands in another part too, case, width and spaces aside")
 
 
 # Model
@@ -386,11 +386,20 @@ def read_unlabelled(options: Train) -> list[str]:
 
 
 def not_labelled(texts: Sequence[str], parts: Sequence[ReviewSet]) -> list[str]:
-    """Each of the texts once, without those of the parts."""
-    labelled = {text for part in parts for text in part.texts}
-    kept = [text for text in dict.fromkeys(texts) if text not in labelled]
+    """Each of the texts once, without those of the parts, as `same_text` compares them."""
+    from keras_dl.data.review_set import same_text
+
+    seen = {same_text(text) for part in parts for text in part.texts}
+    kept = []
+    for text in texts:
+        if (key := same_text(text)) not in seen:
+            seen.add(key)
+            kept.append(text)
     if len(kept) < len(texts):
-        print(f"left out {len(texts) - len(kept):,} unlabelled text(s) that repeat others or stand among the labelled")
+        print(
+            f"left out {len(texts) - len(kept):,} unlabelled text(s) that repeat others or stand among the labelled, "
+            "case, width and spaces aside"
+        )
     return kept
 
 
@@ -745,22 +754,22 @@ def predict(options: Predict) -> None:
 
 
 def texts_to_label(options: Predict) -> list[str]:
-    """What the command line names: texts, the content of files, or the lines of standard input.
+    """What the command line names, in NFC as in training: texts, the content of files, or the lines of standard input.
 
     Raises:
         UserError: for an empty text, or none at all; for a folder, or a file that is not there.
     """
-    from keras_dl.data.reviews import read_texts
+    from keras_dl.data.reviews import as_learned, read_texts
     from keras_dl.data.tables import SUFFIXES, split_lines
     from keras_dl.data.text_file import decode_text, valid
 
     if not options.texts:
-        if sys.stdin.isatty():
+        if sys.stdin is None or sys.stdin.isatty():  # closed, it is None
             raise UserError("no texts given; write them in quotes after predict, name files, or pipe them in")
         content, note = decode_text(sys.stdin.buffer.read(), "standard input")
         if note:
             print(note, file=sys.stderr)
-        texts = [line.strip() for line in split_lines(content) if line.strip()]
+        texts = [as_learned(line) for line in split_lines(content) if line.strip()]
         if not texts:
             raise UserError("standard input has no text: write one on each line")
         return texts
@@ -779,7 +788,7 @@ def texts_to_label(options: Predict) -> list[str]:
         elif named or os.path.isdir(given):
             raise UserError(f"{given} is no file; name a table, or a file with a text on each line")
         else:
-            texts.append(valid(given.strip()))
+            texts.append(as_learned(valid(given)))
     return texts
 
 
@@ -820,7 +829,8 @@ def export_classifier(folder: Path, output: Path) -> Path:
             data=trained.data,
             metrics=run.read_metrics(folder),
             command=cli.command_line(APPLICATION, trained),
-            notes="Subwords need TensorFlow Text in the server." if trained.unit == "subwords" else "",
+            notes="Send text in NFC."
+            + (" Subwords need TensorFlow Text in the server." if trained.unit == "subwords" else ""),
         ),
         folder=output / APPLICATION,
         assets={

@@ -22,11 +22,12 @@ if TYPE_CHECKING:
     from keras_dl.data.buckets import EncodedPairs
     from keras_dl.data.pairs import Pairs
     from keras_dl.text.subwords import Pieces
-    from keras_dl.text.translator import Translator
+    from keras_dl.text.translator import Translation, Translator
 
 APPLICATION = "translation"
 SAMPLE_PAIRS, SAMPLE_HELD_OUT = 13_000, 500
 HELD_OUT = 1000  # pairs at most, if no validation files are given
+WARMUP = 2.0  # epochs
 WATCHED = 500  # validation pairs that BLEU is measured on after each epoch
 SHOWN = 10
 LENGTH_BINS = (5, 10, 15, 20, 30)  # words, or characters where no spaces divide words
@@ -97,8 +98,9 @@ class Train(cli.TrainingOptions):
     """Its highest value."""
     schedule: Literal["constant", "exponential", "cosine", "one_cycle", "inverse_sqrt"] = "one_cycle"
     """How the learning rate moves."""
-    warmup_epochs: float = 2.0
-    """Epochs over which the learning rate rises at first (cosine, one_cycle, inverse_sqrt)."""
+    warmup_epochs: float | None = None
+    """Epochs over which the learning rate rises at first (cosine, one_cycle, inverse_sqrt). By default 2, but at most
+    half of all."""
     clip_norm: float | None = 1.0
     """Largest global norm of the gradient."""
     label_smoothing: float = 0.1
@@ -256,9 +258,20 @@ def expansion(encoded: EncodedPairs) -> float:
 
 
 def load_traits(folder: Path) -> dict[str, Any]:
-    """What a run keeps of its training pairs, their `scripts` and `expansion`; nothing in a run older than these."""
+    """What a run keeps of its training pairs, their `scripts` and `expansion`; nothing in a run older than these.
+
+    Raises:
+        UserError: if the file is damaged.
+    """
     path = folder / "pairs.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    try:
+        traits = json.loads(path.read_text(encoding="utf-8"))
+        source, target = traits["scripts"]
+        return {"scripts": [source, target], "expansion": float(traits["expansion"])}
+    except FileNotFoundError:
+        return {}
+    except (ValueError, TypeError, LookupError) as error:
+        raise UserError(f"{path} is damaged ({error}): restore it, or train again") from error
 
 
 # Model
@@ -268,6 +281,7 @@ def settle(options: Train, pairs: Pairs) -> Train:
     """The options with every `auto` and default decided, except that no `model` stays the small default."""
     from keras_dl.registry import model_info
     from keras_dl.text.transformer import VARIANTS
+    from keras_dl.training.schedules import WITH_WARMUP
 
     if options.model is not None and model_info(options.model).task != "translation":
         raise UserError(f"--model: {options.model} does {model_info(options.model).task}; choose one for translation")
@@ -294,6 +308,8 @@ def settle(options: Train, pairs: Pairs) -> Train:
         source, target = pairs.scripts()
         decided["joint"] = "yes" if source == target else "no"
     options = dataclasses.replace(options, **decided)
+    if options.warmup_epochs is None and options.schedule in WITH_WARMUP:
+        options = dataclasses.replace(options, warmup_epochs=min(WARMUP, options.epochs / 2))
     if options.copy_source and (options.model != "seq2seq_attention" or options.joint == "no"):
         raise UserError("--copy-source needs --model seq2seq_attention and --joint yes")
     if not recurrent and options.width % options.heads:
@@ -410,6 +426,12 @@ def check_used(options: Train) -> None:
             raise UserError(f"--{name} is for Transformers; leave it out, or --model {options.model}")
     if options.languages is not None and sources_of(options):
         raise UserError("--languages is for the built-in sample; leave it out, or the files")
+    if options.warmup_epochs:
+        from keras_dl.training.schedules import WITH_WARMUP
+
+        if options.schedule not in WITH_WARMUP:
+            with_warmup = ", ".join(WITH_WARMUP)
+            raise UserError(f"--warmup-epochs: --schedule {options.schedule} has no warm-up; take {with_warmup}")
 
 
 def train(options: Train) -> None:
@@ -431,7 +453,7 @@ def train(options: Train) -> None:
         # Now, since it makes TensorFlow forget the subword models that it has.
         keras.utils.set_random_seed(options.seed)
         if options.resume:
-            folder = options.run
+            folder, options = options.run, as_trained(options)
             run.check_fingerprint(folder, rows_of(parts), "the data")
             source, target = load_vocabularies(options, folder)
         else:
@@ -439,6 +461,7 @@ def train(options: Train) -> None:
             source, target = learn_vocabularies(options, parts["train"])
         encoded = {name: encode(parts[name], source, target, options.max_length) for name in ("train", "validation")}
         if not options.resume:
+            rate_schedule(options, steps_of(options, encoded["train"]))  # refuses before anything is written
             folder = run.new_run(APPLICATION, options.run) if chief else options.run
             if chief:
                 run.save_fingerprint(folder, rows_of(parts))
@@ -471,6 +494,39 @@ def rows_of(parts: dict[str, Pairs]) -> list[str]:
     ]
 
 
+def steps_of(options: Train, encoded: EncodedPairs) -> int:
+    """Steps of an epoch over these training pairs."""
+    from keras_dl.data.buckets import batch_ends
+
+    return len(batch_ends(encoded.longest(), options.batch_tokens))
+
+
+def as_trained(options: Train) -> Train:
+    """The options that a run stored, with a warm-up that a new one may have too: once it was cut or ignored instead of
+    refused."""
+    from keras_dl.training.schedules import WITH_WARMUP
+
+    if options.schedule not in WITH_WARMUP:
+        return dataclasses.replace(options, warmup_epochs=None)
+    if options.schedule != "inverse_sqrt" and (options.warmup_epochs or 0.0) >= options.epochs:
+        return dataclasses.replace(options, warmup_epochs=options.epochs / 2)
+    return options
+
+
+def rate_schedule(options: Train, steps: int) -> Any:
+    """The learning rate that settled options describe, over epochs of so many steps.
+
+    Raises:
+        UserError: for a warm-up as long as the training.
+    """
+    from keras_dl.training import make_schedule
+
+    warmup = options.warmup_epochs or 0.0
+    return make_schedule(
+        options.schedule, options.learning_rate, steps_per_epoch=steps, epochs=options.epochs, warmup_epochs=warmup
+    )
+
+
 def fit_translator(
     options: Train,
     encoded: dict[str, EncodedPairs],
@@ -497,12 +553,12 @@ def fit_translator(
     import numpy as np
 
     from keras_dl import training
-    from keras_dl.data.buckets import batch_ends, bucketed_stream, ordered_batches
+    from keras_dl.data.buckets import bucketed_stream, ordered_batches
     from keras_dl.text.teacher_forcing import SmoothedCrossEntropy, schedule_sampling
     from keras_dl.text.translator import Search, Translator
 
     training.set_mixed_precision(options.mixed_precision)
-    steps = len(batch_ends(encoded["train"].longest(), options.batch_tokens))
+    steps = steps_of(options, encoded["train"])
     held_out = ordered_batches(encoded["validation"], options.batch_tokens)
     # Not the first ones: files are often in an order.
     drawn = np.random.default_rng(options.seed).permutation(len(validation))[:WATCHED]
@@ -511,13 +567,7 @@ def fit_translator(
 
     def build() -> keras.Model:
         model = create_translation_model(options, source, target)
-        rate = training.make_schedule(
-            options.schedule,
-            options.learning_rate,
-            steps_per_epoch=steps,
-            epochs=options.epochs,
-            warmup_epochs=min(options.warmup_epochs, options.epochs / 2),
-        )
+        rate = rate_schedule(options, steps)
         # Vaswani et al. 2017, section 5.3, for Adam; the average reaches over half an epoch.
         arguments: dict[str, Any] = {"beta_2": 0.98} if options.optimizer in ("adam", "adamw") else {}
         if options.average:
@@ -540,7 +590,8 @@ def fit_translator(
     translators: list[Translator] = []
 
     def validate(model: keras.Model) -> dict[str, float]:
-        if not translators:  # the search is compiled once
+        begins = not translators
+        if begins:  # the search is compiled once
             translators.append(Translator(model, source, target, options.max_length, expansion(encoded["train"])))
         losses, weights = 0.0, 0.0
         for inputs, following, weight in held_out:
@@ -548,6 +599,8 @@ def fit_translator(
             losses += batch * float(model.loss(following, model(inputs, training=False), sample_weight=weight))
             weights += batch
         greedy = translators[0].translate(watched.sources, Search(1, options.alpha))
+        if begins:
+            say_cut_off(greedy, options.max_length)
         return {"loss": losses / weights, **scores([one.text for one in greedy], watched)}
 
     return training.fit(
@@ -589,6 +642,13 @@ def scores(translations: Sequence[str], pairs: Pairs) -> dict[str, float]:
     }
 
 
+def say_cut_off(translations: Sequence[Translation], max_length: int) -> None:
+    """Prints how many sources were too long: they are measured by references of more than was translated."""
+    count = sum(one.truncated for one in translations)
+    if count:
+        print(f"  {count:,} sources of more than {max_length - 1} tokens were cut off")
+
+
 def evaluate_and_draw(
     translator: Translator, pairs: Pairs, search: Any, folder: Path, pictures: Path, prefix: str = ""
 ) -> dict[str, float]:
@@ -616,14 +676,16 @@ def evaluate_and_draw(
     for name, one in (("greedy", Search(1, search.alpha)), (f"beam {search.width}", search)):
         translator.translate(pairs.sources[:1], one)  # the search is compiled before its time is taken
         began = time.monotonic()
-        texts = [found.text for found in translator.translate(pairs.sources, one)]
+        translations = translator.translate(pairs.sources, one)
         seconds = time.monotonic() - began
+        texts = [found.text for found in translations]
         found = scores(texts, pairs)
         metrics |= {f"greedy_{key}" if name == "greedy" else key: value for key, value in found.items()}
         print(
             f"  {name:<8} {measure} {found['bleu']:.2f}  chrF {found['chrf']:.2f}"
             f"  exact match {found['exact_match']:.1%}  ({len(pairs) / seconds:.0f} sentences a second)"
         )
+    say_cut_off(translations, translator.max_length)
     shown = np.random.default_rng(0).permutation(len(pairs))[:SHOWN]
     maps = []
     for i in shown:
@@ -713,8 +775,8 @@ def sentences(options: Predict) -> list[str]:
                 )
     elif hasattr(sys.stdin, "buffer"):
         texts, note = decode_lines(sys.stdin.buffer.read(), "standard input")
-    else:  # a stand-in, as of a notebook, has text only
-        texts = split_lines(sys.stdin.read())
+    else:  # a stand-in, as of a notebook, has text only; closed, it is None
+        texts = split_lines(sys.stdin.read()) if sys.stdin else []
     if note:
         print(note, file=sys.stderr)
     if not texts:
@@ -767,7 +829,7 @@ def export_translator(folder: Path, output: Path, search: Any) -> Path:
     from keras_dl.serving.export import ModelCard, Signature, export
 
     translator = load_translator(folder)
-    trained = run.load_config(folder, Train)
+    trained = as_trained(run.load_config(folder, Train))
     return export(
         APPLICATION,
         {

@@ -230,7 +230,8 @@ def checked(
 def hold_out(pairs: Pairs, counts: Sequence[int], seed: int) -> list[Pairs]:
     """What is left, and parts of about `counts` pairs, drawn so that no part shares a sentence with another.
 
-    Pairs that share a source or a target stay together: a translation is measured on what was never seen.
+    Pairs that share a sentence, on whatever side, stay together: a translation is measured on what was never seen, not
+    even in the other direction.
     """
     parent = list(range(len(pairs)))
 
@@ -240,8 +241,8 @@ def hold_out(pairs: Pairs, counts: Sequence[int], seed: int) -> list[Pairs]:
             i = parent[i]
         return i
 
+    first: dict[str, int] = {}
     for side in (pairs.sources, pairs.targets):
-        first: dict[str, int] = {}
         for i, text in enumerate(side):
             parent[root(i)] = root(first.setdefault(text, i))
     roots = np.array([root(i) for i in range(len(pairs))])

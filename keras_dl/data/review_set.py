@@ -1,12 +1,18 @@
 """Labelled texts, and how they are divided."""
 
 import dataclasses
-from collections.abc import Iterator, Sequence
+import unicodedata
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
 from keras_dl.data.split import stratified_folds, stratified_parts
 from keras_dl.errors import UserError
+
+
+def same_text(text: str) -> str:
+    """Equal for texts that differ in case, width or spaces only, which few models tell apart."""
+    return " ".join(unicodedata.normalize("NFKC", text).casefold().split())
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -35,9 +41,10 @@ class ReviewSet:
         indices = np.asarray(indices, dtype=int)
         return dataclasses.replace(self, texts=tuple(self.texts[i] for i in indices), labels=self.labels[indices])
 
-    def without(self, texts: set[str]) -> "ReviewSet":
-        """The reviews whose text is not among `texts`."""
-        return self.subset([i for i, text in enumerate(self.texts) if text not in texts])
+    def without(self, texts: Iterable[str]) -> "ReviewSet":
+        """The reviews whose text is not among `texts`, as `same_text` compares them."""
+        left_out = {same_text(text) for text in texts}
+        return self.subset([i for i, text in enumerate(self.texts) if same_text(text) not in left_out])
 
     def with_classes(self, class_names: Sequence[str]) -> "ReviewSet":
         """The reviews with their labels numbered as these classes are.
@@ -54,7 +61,7 @@ class ReviewSet:
     def split(self, fractions: Sequence[float], seed: int) -> tuple["ReviewSet", ...]:
         """Disjoint parts, stratified, the same for the same seed.
 
-        A text that stands in several parts stays in the last of them alone.
+        A text that stands in several parts, by `same_text`, stays in the last of them alone.
 
         Raises:
             UserError: for one class only, fewer reviews of a class than parts, or too few different texts.
@@ -62,7 +69,7 @@ class ReviewSet:
         self.check_classes(len(fractions))
         parts = [self.subset(indices) for indices in stratified_parts(self.labels, fractions, seed)]
         for i in range(len(parts) - 1):
-            parts[i] = parts[i].without({text for part in parts[i + 1 :] for text in part.texts})
+            parts[i] = parts[i].without(text for part in parts[i + 1 :] for text in part.texts)
         for number, name in enumerate(self.class_names):
             if number not in parts[0].labels:
                 raise UserError(
@@ -88,7 +95,7 @@ class ReviewSet:
         fold_of = stratified_folds(self.labels, count, seed)
         for fold in range(count):
             test = self.subset(np.flatnonzero(fold_of == fold))
-            rest = self.subset(np.flatnonzero(fold_of != fold)).without(set(test.texts))
+            rest = self.subset(np.flatnonzero(fold_of != fold)).without(test.texts)
             rest = dataclasses.replace(rest, source=f"{self.source}, fold {fold + 1} and its texts left out,")
             yield *rest.split((1 - validation, validation), seed), test
 

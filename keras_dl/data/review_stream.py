@@ -149,11 +149,14 @@ def by_length(reviews: EncodedReviews) -> np.ndarray:
 
 
 def scores_of(model: keras.Model, reviews: EncodedReviews, batch_size: int = 128) -> np.ndarray:
-    """A model's output for each review, `(n, classes)`, in the order of the reviews."""
+    """A model's output for each review, `(n, classes)`, in the order of the reviews; on one device."""
+    # The model's own strategy would give some replicas less of the last batch than others, or none.
+    plain = keras.Model(model.input, model.output)
+    plain.jit_compile = False  # XLA would compile it anew for each length of a batch
     batches = evaluation_batches(reviews, batch_size).map(lambda inputs, *_: inputs)
     with Progress("scoring batches of reviews", math.ceil(len(reviews) / batch_size)) as progress:
         count = keras.callbacks.LambdaCallback(on_predict_batch_end=lambda batch, logs: progress.advance())
-        outputs = model.predict(batches, verbose=0, callbacks=[count])
+        outputs = plain.predict(batches, verbose=0, callbacks=[count])
     ordered = np.empty_like(outputs)
     ordered[by_length(reviews)] = outputs
     return ordered

@@ -1,6 +1,7 @@
 """Text data: every source of labelled texts that `--data` names, read into a `ReviewSet`, and lists of texts."""
 
 import re
+import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
@@ -78,7 +79,7 @@ def read_reviews(source: str, *, text_column: str | None = None, label_column: s
 
 
 def read_texts(path: Path, text_column: str | None = None) -> tuple[list[str], tuple[str, ...]]:
-    """The texts of a file without labels, and what is to be said of it.
+    """The texts of a file without labels, in NFC, and what is to be said of it.
 
     Args:
         path: a table (see `read_reviews`), or a plain file with a text on each line; empty ones are left out.
@@ -93,19 +94,24 @@ def read_texts(path: Path, text_column: str | None = None) -> tuple[list[str], t
     else:
         text, note = read_text(path)
         texts, notes = split_lines(text), (note,) if note else ()
-    kept = [text.strip() for text in texts if text.strip()]
+    kept = [as_learned(text) for text in texts if text.strip()]
     if not kept:
         raise UserError(f"{path} has no text: write one on each line")
     return kept, (*notes, *left_out(len(texts) - len(kept), "empty text"))
 
 
+def as_learned(text: str) -> str:
+    """A text without spaces around it, in NFC: a letter with its accent is one character, however it was typed."""
+    return unicodedata.normalize("NFC", text).strip()
+
+
 def review_set(texts: Sequence[str], labels: Sequence[str], source: str, notes: Sequence[str] = ()) -> ReviewSet:
-    """A set from strings; rows without a text or without a label are left out and counted.
+    """A set from strings, its texts in NFC; rows without a text or without a label are left out and counted.
 
     Raises:
         UserError: if nothing is left.
     """
-    pairs = [(text.strip(), _class_name(label)) for text, label in zip(texts, labels, strict=True)]
+    pairs = [(as_learned(text), _class_name(label)) for text, label in zip(texts, labels, strict=True)]
     empty = sum(not text for text, _ in pairs)
     unlabelled = sum(bool(text) and not label for text, label in pairs)
     pairs = [pair for pair in pairs if all(pair)]

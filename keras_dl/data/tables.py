@@ -201,21 +201,28 @@ LABEL_NAMES = (
 )
 
 
+def _listed(columns: Sequence[str], most: int = 40) -> str:
+    """The columns' names in one line, long ones by their beginning."""
+    names = [" ".join(name.split()) for name in columns]
+    return ", ".join(name if len(name) <= most else f"{name[:most]}..." for name in names)
+
+
 def find_column(path: Path, columns: Sequence[str], given: str | None, names: Sequence[str], flag: str) -> str:
-    """The column that a flag names, or else the first whose name is a usual one.
+    """The column that a flag names, line breaks as spaces, or else the first whose name is a usual one.
 
     Raises:
         UserError: if there is none; it names the columns that there are.
     """
     if given is not None:
-        if given not in columns:
-            raise UserError(f"{path} has no column {given!r}; {flag} takes one of {', '.join(columns)}")
-        return given
+        in_one_line = {" ".join(name.split()): name for name in columns}
+        if given not in columns and given not in in_one_line:
+            raise UserError(f"{path} has no column {given!r}; {flag} takes one of {_listed(columns)}")
+        return given if given in columns else in_one_line[given]
     by_name = {name.strip().lower(): name for name in columns}
     found = next((by_name[name] for name in names if name in by_name), None)
     if found is None:
         raise UserError(
-            f"{path} has the columns {', '.join(columns)}, none of which is called {' or '.join(names[:2])}: "
+            f"{path} has the columns {_listed(columns)}, none of which is called {' or '.join(names[:2])}: "
             f"name it with {flag} (and see that the first row is a header)"
         )
     return found

@@ -6,10 +6,17 @@ from pathlib import Path
 
 from keras_dl.errors import UserError
 
-_BOMS = ((codecs.BOM_UTF8, "utf-8-sig"), (codecs.BOM_UTF16_LE, "utf-16"), (codecs.BOM_UTF16_BE, "utf-16"))
+# UTF-32's mark of small ends begins with UTF-16's.
+_BOMS = (
+    (codecs.BOM_UTF8, "utf-8-sig"),
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
 _CONTROL = bytes({*range(32)} - {*b"\t\n\r\f\x1a\x1b"})
-# Of the non-ASCII characters of a file in UTF-8, at most so many may be damaged.
-_DAMAGED = 0.02
+_BEYOND_ASCII = re.compile("[^\0-\x7f]")
+_LONG = re.compile("[^\0-\u07ff]")  # three bytes or four in UTF-8
 _HIGH = re.compile(rb"[\x80-\xff]")
 _FOREIGN = re.compile(rb"[\x80-\xff]{3,}")  # hardly three letters in a row have accents
 _PAIRS = re.compile(rb"(?:[\xa1-\xf9][\x40-\x7e\xa1-\xfe]){2,}")  # two Chinese characters or more
@@ -19,8 +26,8 @@ _SMALL_CYRILLIC = re.compile(rb"[\xe0-\xff]")  # in Windows-1251
 def read_text(path: Path) -> tuple[str, str | None]:
     """The file's text, line ends as they are, and what is to be said of its encoding: None for plain UTF-8.
 
-    UTF-8, UTF-16 with a byte order mark, GBK (as its superset GB18030), Big5, Windows-1251 and Latin-1 (as its superset
-    Windows-1252) are told apart by their bytes.
+    UTF-8, UTF-16 and UTF-32 with a byte order mark, GBK (as its superset GB18030), Big5, Windows-1251 and Latin-1 (as
+    its superset Windows-1252) are told apart by their bytes.
 
     Raises:
         UserError: if the file can't be read, or is no text, or in another encoding.
@@ -45,10 +52,16 @@ def decode_text(data: bytes, name: str) -> tuple[str, str | None]:
         return data.decode("utf-8"), None
     except UnicodeDecodeError:
         text = data.decode("utf-8", "replace")
-    damaged, beyond_ascii = text.count("\ufffd"), sum(character > "\x7f" for character in text)
-    if damaged <= max(1, _DAMAGED * beyond_ascii) and beyond_ascii > 10 * damaged:
-        return text, f"{name}: read as UTF-8 with {damaged:,} damaged characters"
+    damaged = text.count("\ufffd")
+    valid, long = (len(pattern.findall(text)) - damaged for pattern in (_BEYOND_ASCII, _LONG))
+    note = f"{name}: read as UTF-8 with {damaged:,} damaged characters"
+    # By chance two bytes of another encoding are a character of UTF-8 now and then where East Asian characters follow
+    # each other, and hardly ever otherwise; three bytes are hardly ever.
+    if long > damaged or valid > 4 * damaged:
+        return text, note
     encoding, said = _legacy_encoding(data, name)
+    if encoding == "cp1252" and valid > damaged:
+        return text, note
     return data.decode(encoding, "replace"), f"{name}: read as {said}"
 
 

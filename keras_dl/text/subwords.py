@@ -85,10 +85,18 @@ class Pieces(tf.Module):
 
 
 def load_pieces(path: Path) -> Pieces:
-    """The pieces that `Pieces.save` wrote."""
-    content = json.loads(path.read_text(encoding="utf-8"))
-    model = base64.b64decode(content["sentencepiece"]) if content["sentencepiece"] else None
-    return Pieces(content["unit"], content["pieces"], model)
+    """The pieces that `Pieces.save` wrote.
+
+    Raises:
+        UserError: if the file is missing or damaged.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        model = base64.b64decode(content["sentencepiece"]) if content["sentencepiece"] else None
+        return Pieces(content["unit"], content["pieces"], model)
+    except (OSError, ValueError, TypeError, LookupError, RuntimeError) as error:
+        cause = error.strerror if isinstance(error, OSError) else error
+        raise UserError(f"can't read the vocabulary {path} ({cause}): restore it, or train again") from error
 
 
 def usual_size(texts: Sequence[str], unit: str) -> int:

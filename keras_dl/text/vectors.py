@@ -1,5 +1,6 @@
 """Pretrained word vectors from text files, as GloVe and word2vec write them."""
 
+import unicodedata
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -14,8 +15,8 @@ def read_vectors(path: Path, tokens: Sequence[str]) -> tuple[np.ndarray, np.ndar
     A first line of two numbers, as word2vec writes it, is skipped.
 
     Args:
-        path: the file, UTF-8; a word may be damaged.
-        tokens: whose vectors are wanted.
+        path: the file, UTF-8 in any normal form; a word may be damaged.
+        tokens: whose vectors are wanted, in NFC.
 
     Returns:
         `(tokens, n)` float32, zeros for a token that the file lacks, and which tokens it has, `(tokens,)`.
@@ -45,7 +46,7 @@ def read_vectors(path: Path, tokens: Sequence[str]) -> tuple[np.ndarray, np.ndar
                 if extra < 0:
                     raise UserError(f"{path} line {line} has {len(values)} numbers, the first has {width}: mend it")
                 # GloVe's largest file has words with spaces inside.
-                word = " ".join([word, *values[:extra]])
+                word = unicodedata.normalize("NFC", " ".join([word, *values[:extra]]))
                 if word not in numbers:
                     continue
                 with np.errstate(over="ignore"):

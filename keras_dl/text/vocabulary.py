@@ -26,7 +26,8 @@ _LINE = re.compile(r".{1,1000}(?: |$)|.{1,1000}")
 
 
 def normalise(texts: tf.Tensor, lower: bool = True) -> tf.Tensor:
-    """Valid UTF-8 in one line: full-width letters, digits and signs become plain ones, and letters small.
+    """Valid UTF-8 in one line: full-width letters, digits and signs become plain ones, letters small, and the spaces of
+    all scripts single plain ones, with none at the ends.
 
     Args:
         texts: strings of any shape; bytes that are not UTF-8 become U+FFFD.
@@ -38,7 +39,9 @@ def normalise(texts: tf.Tensor, lower: bool = True) -> tf.Tensor:
     flat = tf.strings.unicode_encode(plain, "UTF-8")
     if lower:
         flat = tf.strings.lower(flat, encoding="utf-8")
-    return tf.reshape(tf.strings.regex_replace(flat, r"\s+", " "), tf.shape(texts))
+    # As Python's `str.strip` and `str.split` have it, so that texts that were stripped before give the same.
+    flat = tf.strings.strip(tf.strings.regex_replace(flat, r"[\p{Z}\x{85}\x{feff}\s]+", " "))
+    return tf.reshape(flat, tf.shape(texts))
 
 
 def _fold_width(codes: tf.Tensor) -> tf.Tensor:

@@ -23,6 +23,7 @@ from apps.sentiment import (
     APPLICATION,
     COMMANDS,
     Material,
+    Predict,
     Search,
     Train,
     create_classifier,
@@ -120,7 +121,15 @@ assert "keras_dl" not in sys.modules
 
 
 def test_export_agrees_with_predict_in_a_process_of_tensorflow_alone(home, tmp_path):
-    texts = ["so good", "the room was poor", "早餐很好", "😀😀", "new words only", "GOOD，ＢＡＤ"]
+    texts = [
+        "so good",
+        "the room was poor",
+        "早餐很好",
+        "😀😀",
+        "new words only",
+        "GOOD，ＢＡＤ",
+        "\u2003so\u2003bad\u2028",
+    ]
     assert app("predict", *texts) == 0
     export = str(home / "saved_models" / APPLICATION / "1")
     command = [sys.executable, "-c", SERVED, export, json.dumps([*texts, ""])]
@@ -130,7 +139,7 @@ def test_export_agrees_with_predict_in_a_process_of_tensorflow_alone(home, tmp_p
     for answer, label, probability in zip(answers(home), served["label"], served["probability"], strict=False):
         assert answer["label"] == label
         np.testing.assert_allclose(probability, [answer["scores"][name] for name in ("neg", "pos")], atol=1e-5)
-    assert np.isfinite(served["probability"][-1]).all() and len(served["label"]) == 7
+    assert np.isfinite(served["probability"][-1]).all() and len(served["label"]) == 8
     assert served["label"][:2] == ["pos", "neg"]
 
 
@@ -150,6 +159,28 @@ def test_predict_reads_files_and_standard_input(home, tmp_path, monkeypatch, cap
     assert app("predict") == 0
     assert answers(home)[0]["text"] == "房间太差了，非常不好"
     assert "standard input: read as GBK" in capfd.readouterr().err
+
+
+def test_texts_to_label_are_nfc(tmp_path, monkeypatch):
+    apart, whole = "de\u0301c\u0327u", "d\u00e9\u00e7u"
+    (tmp_path / "t.csv").write_text(f"text\n{apart}\n", encoding="utf-8")
+    given = Predict(texts=(apart, str(tmp_path / "t.csv")))
+    assert sentiment.texts_to_label(given) == [whole, whole]
+    monkeypatch.setattr(sys, "stdin", piped(f"{apart}\n".encode()))
+    assert sentiment.texts_to_label(Predict()) == [whole]
+
+
+def test_closed_standard_input_holds_no_texts(monkeypatch, capfd):
+    monkeypatch.setattr(sys, "stdin", None)
+    assert app("predict") == 2
+    assert "error: no texts given" in capfd.readouterr().err
+
+
+def test_unlabelled_texts_stand_once_and_not_among_the_labelled(capfd):
+    part = ReviewSet(("Good film", "bad"), np.arange(2, dtype="int32"), ("neg", "pos"), "here")
+    texts = ["GOOD  film", "new", "New", "ｎｅｗ", "other"]
+    assert sentiment.not_labelled(texts, [part]) == ["new", "other"]
+    assert "left out 3 unlabelled text(s)" in capfd.readouterr().out
 
 
 def test_each_answer_is_one_line(home, monkeypatch, capfd):
@@ -448,7 +479,7 @@ def test_repeated_texts_are_counted_and_may_not_use_up_a_class(tmp_path, monkeyp
     plain = ("--model", "embedding_average", "--epochs", "1", "--no-export", "--run")
     for name, more in (("one", ()), ("two", ("--folds", "2"))):
         assert app("train", "--data", "data.csv", *plain, name, *more) == 0
-        assert "review(s) whose text stands in another part too" in capfd.readouterr().out
+        assert "review(s) whose text stands in another part too, case, width and spaces aside" in capfd.readouterr().out
     (tmp_path / "same.csv").write_text("text,label\n" + "good,1\n" * 20 + "".join(f"bad {i},0\n" for i in range(20)))
     assert app("train", "--data", "same.csv", *plain, "three") == 2
     assert "class '1' of same.csv has too few different texts" in capfd.readouterr().err

@@ -229,6 +229,11 @@ def test_resumed_run_ends_as_an_unbroken_one(tmp_path, monkeypatch, unmeasured):
         (("--source", "x.en", "--target", "x.de", "--model", "transformer_big", "--width", "40"), "--heads 16"),
         (("--dropout", "1.5"), "--dropout is 1.5; give 0 or more, but less than 1"),
         (("--warmup-epochs", "-1"), "--warmup-epochs is -1; give 0 or more"),
+        (("--warmup-epochs", "1", "--schedule", "constant"), "--schedule constant has no warm-up; take cosine"),
+        (
+            ("--source", "x.en", "--target", "x.de", *QUICK, "--warmup-epochs", "3"),
+            "--warmup-epochs 3 must be less than --epochs 1",
+        ),
         (("--label-smoothing", "1.5"), "--label-smoothing is 1.5; give 0 to 1"),
         (("--scheduled-sampling", "5"), "--scheduled-sampling is 5.0; give 0 to 1"),
         (("--seed", "-1"), "--seed is -1; give 0 or more"),
@@ -268,7 +273,7 @@ def test_swapped_validation_files_are_noticed(tmp_path, monkeypatch, capsys, unm
     assert "were the files swapped?" in capsys.readouterr().out
 
 
-def test_what_a_training_compiles_and_watches(tmp_path, monkeypatch):
+def test_what_a_training_compiles_and_watches(tmp_path, monkeypatch, capsys):
     """Keras would compile each shape of a batch where there is a GPU."""
     devices = [types.SimpleNamespace(device_type=kind, name=kind) for kind in ("CPU", "GPU")]
     monkeypatch.setattr(
@@ -290,12 +295,15 @@ def test_what_a_training_compiles_and_watches(tmp_path, monkeypatch):
     watched = []
     monkeypatch.setattr(translation, "WATCHED", 1)
     monkeypatch.setattr(translation, "scores", lambda texts, pairs: {"bleu": 0.0})
+    cut = Translation("", 0.0, [""], True)
     monkeypatch.setattr(
-        "keras_dl.text.translator.Translator.translate", lambda self, texts, search: watched.append(texts) or []
+        "keras_dl.text.translator.Translator.translate", lambda self, texts, search: watched.append(texts) or [cut]
     )
     for seed in range(4):
         translation.fit_translator(dataclasses.replace(options, seed=seed), encoded, pairs, *pieces, tmp_path)
         asked["validation"](model)
+    asked["validation"](model)  # that sources were cut off is said once a training
+    assert capsys.readouterr().out.count("1 sources of more than 127 tokens were cut off") == 4
     assert {*watched} == {("one",), ("two",)}  # not always the first
 
 
@@ -406,6 +414,48 @@ def test_a_run_keeps_how_long_its_targets_were(tmp_path, monkeypatch):
     assert load_translator(tmp_path).expansion == 4.5
 
 
+@pytest.mark.parametrize("content", ['{"scripts": [', "[]", '{"scripts": ["CJK"], "expansion": 2.0}', "{}", '"\xff'])
+def test_damaged_traits_of_a_run_are_named(tmp_path, content):
+    (tmp_path / "pairs.json").write_bytes(content.encode("latin-1"))
+    with pytest.raises(UserError, match=r"pairs\.json is damaged \(.*\): restore it, or train again$"):
+        translation.load_traits(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("options", "warmup"),
+    [
+        ({}, 2.0),
+        ({"epochs": 3}, 1.5),
+        ({"epochs": 3, "warmup_epochs": 2.5}, 2.5),
+        ({"epochs": 3, "warmup_epochs": 0.0}, 0.0),
+        ({"schedule": "constant"}, None),
+    ],
+)
+def test_warmup(options, warmup):
+    options = settled(**options)
+    assert options.warmup_epochs == warmup
+    schedule = translation.rate_schedule(options, 10)
+    assert warmup is None or schedule.warmup_steps == 10 * warmup
+
+
+@pytest.mark.parametrize(
+    ("stored", "warmup"),
+    [
+        ({"epochs": 1, "schedule": "one_cycle"}, 0.5),
+        ({"epochs": 15, "schedule": "cosine"}, 2.0),
+        ({"epochs": 1, "schedule": "inverse_sqrt"}, 2.0),
+        ({"epochs": 15, "schedule": "constant"}, None),
+    ],
+)
+def test_runs_of_before_go_on(tmp_path, stored, warmup):
+    """They stored 2 whatever the epochs and the schedule, which is refused now."""
+    runs.write_json(tmp_path / "config.json", stored | {"warmup_epochs": 2.0})
+    options = translation.as_trained(runs.load_config(tmp_path, Train))
+    assert options.warmup_epochs == warmup
+    translation.rate_schedule(options, 10)
+    assert ("--warmup-epochs" in cli.command_line(APPLICATION, options)) == (warmup is not None)
+
+
 def test_export_has_no_more_translations_than_the_beam():
     assert translation.search_of(translation.Export(beam=2), Train(), None).n_best == 2
     assert translation.search_of(translation.Export(), Train(), None).n_best == 3
@@ -432,6 +482,7 @@ class Parrot:
     """Translates into capital letters, and is interrupted at "stop"."""
 
     model = types.SimpleNamespace(name="seq2seq")
+    max_length = 9
 
     def translate(self, texts, search, advance=lambda count: None):
         if "stop" in texts:
@@ -465,6 +516,12 @@ def test_standard_input_is_read_as_files_are(parrot, monkeypatch, capsys, conten
     assert stored == ["\u00e9s", "\u00fc"]
 
 
+def test_closed_standard_input_holds_no_sentences(parrot, monkeypatch, capsys):
+    monkeypatch.setattr(sys, "stdin", None)
+    assert app("predict") == 2
+    assert "error: no sentences given" in capsys.readouterr().err
+
+
 def test_arguments_are_text(parrot, monkeypatch, capsys):
     assert app("predict", "e\u0301s") == 0
     assert capsys.readouterr().out == "\u00c9S\n"
@@ -492,6 +549,12 @@ def test_score_names_its_tokeniser(tmp_path, capsys):
     pairs = Pairs(("我们", "苹果"), ("我们。", "苹果"), "x")
     translation.evaluate_and_draw(Parrot(), pairs, Search(2), tmp_path, tmp_path)
     assert capsys.readouterr().out.count("BLEU (tokeniser zh) ") == 2
+
+
+def test_sources_that_were_cut_off_are_counted(tmp_path, capsys):
+    for sources, said in ((("a", "too long", "so long"), 1), (("a", "b", "c"), 0)):
+        translation.evaluate_and_draw(Parrot(), Pairs(sources, ("A", "B", "C"), "x"), Search(2), tmp_path, tmp_path)
+        assert capsys.readouterr().out.count("  2 sources of more than 8 tokens were cut off\n") == said
 
 
 @pytest.fixture

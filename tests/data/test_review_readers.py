@@ -87,6 +87,52 @@ def test_a_few_damaged_bytes_leave_utf_8_alone(tmp_path):
     assert reviews.texts[0] == "很好很好很好" and "1 damaged" in reviews.notes[0]
 
 
+@pytest.mark.parametrize(
+    ("text", "encoding"),
+    [
+        ("Très déçu, éviter cet hôtel à côté. C'est nul. ", "utf-8"),
+        ("Très déçu ", "utf-8"),
+        ("很好 ok 不错 ", "utf-8"),
+        ("Отлично ", "utf-8"),
+        ("Très déçu ", "latin-1"),
+        ("联通太差 ", "gbk"),
+    ],
+)
+def test_one_damaged_character_in_a_few(text, encoding):
+    """The cut one is of three bytes in UTF-8; in Latin-1 and GBK nothing is damaged."""
+    cut = "…".encode()[:2] if encoding == "utf-8" else b""
+    found, note = decode_text(text.encode(encoding) + cut, "r.csv")
+    assert found == text + ("\ufffd" if cut else "")
+    assert ("read as UTF-8 with 1 damaged" in note) == bool(cut)
+
+
+@pytest.mark.parametrize("encoding", ["utf-32", "utf-32-be", "utf-16", "utf-16-be"])
+def test_byte_order_marks(encoding):
+    mark = "\ufeff" if encoding.endswith("be") else ""
+    found, note = decode_text(f"{mark}text,label\ngood,1\n".encode(encoding), "r.csv")
+    assert found.removeprefix("\ufeff") == "text,label\ngood,1\n"
+    assert f"read as {encoding[:6].upper()} (it begins" in note
+
+
+def test_texts_are_nfc_wherever_they_come_from(tmp_path):
+    apart, whole = "de\u0301c\u0327u", "d\u00e9\u00e7u"
+    (tmp_path / "r.csv").write_text(f"text,label\n{apart},1\nbad,0\n", encoding="utf-8")
+    assert read_reviews(str(tmp_path / "r.csv")).texts == (whole, "bad")
+    (tmp_path / "t.txt").write_text(f"{apart}\n", encoding="utf-8")
+    assert read_texts(tmp_path / "t.txt")[0] == [whole]
+
+
+def test_columns_are_named_in_one_line(tmp_path):
+    (tmp_path / "r.csv").write_text(f'"my\ntext",verdict,{"long " * 99}\ngood,1,x\nbad,0,y\n')
+    for columns in ({}, {"text_column": "other"}):
+        with pytest.raises(UserError) as caught:
+            read_reviews(str(tmp_path / "r.csv"), **columns)
+        message = str(caught.value)
+        assert "my text, verdict, long long" in message and "\n" not in message and len(message) < 300
+    reviews = read_reviews(str(tmp_path / "r.csv"), text_column="my text", label_column="verdict")
+    assert pairs(reviews) == [("good", "1"), ("bad", "0")]
+
+
 def test_quotation_marks_in_a_tsv_may_be_plain(tmp_path):
     (tmp_path / "r.tsv").write_text('text\tlabel\n"so called" film\t0\nsaid "no\t1\n')
     assert read_reviews(str(tmp_path / "r.tsv")).texts == ('"so called" film', 'said "no')

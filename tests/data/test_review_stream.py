@@ -1,9 +1,11 @@
 """Batches of reviews: a pure function of seed and step, of like lengths, complete."""
 
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
 
+from keras_dl import create_model
 from keras_dl.data.review_set import ReviewSet
 from keras_dl.data.review_stream import (
     EncodedReviews,
@@ -11,10 +13,11 @@ from keras_dl.data.review_stream import (
     by_length,
     encode,
     evaluation_batches,
+    scores_of,
     training_stream,
 )
 from keras_dl.errors import UserError
-from keras_dl.text.vocabulary import Vocabulary
+from keras_dl.text.vocabulary import Vocabulary, padded
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +76,21 @@ def test_evaluation_gives_every_review_once(reviews):
     assert len(np.unique(weights)) == 103
 
 
+def test_scores_are_computed_on_one_device(reviews, monkeypatch):
+    """Replicas that a last batch has nothing for would fail."""
+    with tf.distribute.MirroredStrategy(["CPU:0"]).scope():
+        model = create_model("embedding_average", vocabulary_size=200, num_classes=2, embedding_dim=4)
+    used, predict = [], keras.Model.predict
+    monkeypatch.setattr(
+        keras.Model,
+        "predict",
+        lambda self, *args, **options: used.append(self) or predict(self, *args, **options),
+    )
+    scores = scores_of(model, reviews, batch_size=16)
+    assert not isinstance(used[0].distribute_strategy, tf.distribute.MirroredStrategy) and not used[0].jit_compile
+    np.testing.assert_allclose(scores, model(padded(reviews.inputs["tokens"])), atol=1e-5)
+
+
 def made(texts, labels, classes=("bad", "good")):
     return ReviewSet(tuple(texts), np.array(labels, "int32"), classes, "somewhere")
 
@@ -93,6 +111,19 @@ def test_texts_that_stand_in_several_parts_are_learned_from_in_none():
     assert not set(train.texts) & (set(validation.texts) | set(test.texts))
     assert not set(validation.texts) & set(test.texts)
     assert len(test) == 20 and len(train) + len(validation) < 180
+
+
+def test_texts_that_differ_in_case_width_or_spaces_stand_in_one_part():
+    base = [f"Great film number {i}, really" for i in range(100)]
+    wide = [text.replace(",", "，").replace(" ", "\u3000") for text in base]
+    reviews = made([*base, *map(str.upper, base), *wide], [i % 2 for i in range(100)] * 3)
+    parts = reviews.split((0.8, 0.1, 0.1), seed=0)
+    numbers = [{int(text.split()[-2].rstrip(",，")) for text in part.texts} for part in parts]
+    assert not numbers[0] & (numbers[1] | numbers[2]) and not numbers[1] & numbers[2]
+    assert len(parts[2]) == 30
+    for train, validation, test in reviews.folds(2, 0.2, seed=0):
+        learned = {text.casefold() for text in (*train.texts, *validation.texts)}
+        assert not learned & {text.casefold() for text in test.texts}
 
 
 def test_a_fold_that_leaves_too_few_texts_is_named():

@@ -120,12 +120,14 @@ def test_vectors(tmp_path):
         b"good  1   2 \nbad 3  4\n",
         b"good\t1\t2\nbad\t3\t4\r\n",
         b"good 1 2\nnai\xefve 5 6\nbad 3 4",
+        "bad 3 4\ngood 1 2\nde\u0301c\u0327u 5 6\n".encode(),
     ],
-    ids=["byte order mark", "two spaces", "tabs", "damaged word"],
+    ids=["byte order mark", "two spaces", "tabs", "damaged word", "decomposed word"],
 )
 def test_vectors_as_other_programs_write_them(tmp_path, content):
     (tmp_path / "v.txt").write_bytes(content)
-    assert read_vectors(tmp_path / "v.txt", ["good", "bad"])[0].tolist() == [[1, 2], [3, 4]]
+    vectors, known = read_vectors(tmp_path / "v.txt", ["good", "bad", "d\u00e9\u00e7u"])
+    assert vectors[:2].tolist() == [[1, 2], [3, 4]] and known[2] == (b"\xcc\x81" in content)
 
 
 @pytest.mark.parametrize(

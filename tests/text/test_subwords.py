@@ -1,5 +1,6 @@
 """Pieces: text to ids and back, for each unit, also of characters never seen."""
 
+import json
 import tracemalloc
 import unicodedata
 
@@ -31,6 +32,24 @@ def test_text_comes_back_as_it_was(unit, tmp_path):
     assert min(ids.flat_values.numpy()) > UNKNOWN
     ended = tf.concat([ids, tf.fill([5, 1], END), tf.fill([5, 2], 7)], axis=1).to_tensor(PAD)
     assert [text.decode() for text in stored.decode(ended).numpy()] == ["A man rides", *TEXTS[:3], ""]
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_damaged_or_missing_pieces_are_named(unit, tmp_path):
+    path = tmp_path / "pieces.json"
+    learn_pieces(TEXTS, unit, 120).save(path)
+    whole = path.read_text(encoding="utf-8")
+    model = json.loads(whole)["sentencepiece"]
+    damaged = [whole[: len(whole) // 2], "[]", '{"unit": "words"}', *([whole.replace(model, "AAAA")] if model else [])]
+    for content in (*damaged, None):
+        path.write_text(content or "", encoding="utf-8")
+        if content is None:
+            path.unlink()
+        with pytest.raises(UserError) as caught:
+            load_pieces(path)
+        message = str(caught.value)
+        assert message.startswith(f"can't read the vocabulary {path} (") and "\n" not in message
+        assert message.endswith("): restore it, or train again")
 
 
 @pytest.mark.parametrize("unit", UNITS)

@@ -36,6 +36,7 @@ def split(text, **options):
         ("Love❤️this ❤️", ["love", "❤", "this", "❤"]),
         ("ひらがなカタカナ", list("ひらがなカタカナ")),
         ("ດີ ល្អ", ["ດ", "\u0eb5", "ល", "\u17d2", "អ"]),
+        ("\u2003so\u2003good\u2028\ufeffreally\x85", ["so", "good", "really"]),
         (" \n", []),
         ("", []),
     ],
@@ -70,6 +71,16 @@ def test_subwords_are_learned_from_texts_of_any_length(text):
     vocabulary = learn_vocabulary(["dull plot 差", text], unit="subwords", size=60, min_count=1)
     ids = vocabulary(tf.constant([text[:10]]))["tokens"].numpy()[0]
     assert len(ids) <= 2 and all(ids > 1)
+
+
+@pytest.mark.parametrize("unit", ["words", "segmented", "characters", "subwords"])
+def test_spaces_around_a_text_change_nothing(unit):
+    """Predict strips them in Python, an export in its graph."""
+    vocabulary = learn_vocabulary(["so good a film"] * 3, unit=unit, size=20, ngram_width=2)
+    text = "\u2003\u2003so\u00a0\u2009good a film\u2028"
+    for name, ids in vocabulary(tf.constant([text])).items():
+        np.testing.assert_array_equal(ids, vocabulary(tf.constant([text.strip()]))[name])
+        np.testing.assert_array_equal(ids, vocabulary(tf.constant(["so good a film"]))[name])
 
 
 def test_full_width_forms_are_those_of_unicode():
