@@ -75,7 +75,7 @@ class Optimise(Look):
     style: tuple[str, ...] = ("builtin",)
     """One or several paintings, or builtin:night, builtin:ember, builtin:meadow (drawn by this program)."""
     output: Path | None = None
-    """The file to write; its suffix is its format. By default picture.png in the run folder."""
+    """The file to write, or to replace; its suffix is its format. By default picture.png in the run folder."""
     size: int = 384
     """Pixels of the result's longer side."""
     steps: int = 200
@@ -140,7 +140,8 @@ class Predict(cli.Options):
     pictures: Annotated[tuple[Path, ...], tyro.conf.Positional] = ()
     """Photos or frames of a video, and folders of them."""
     output: Path | None = None
-    """The folder to write to, with the folders below those given. By default predictions/ in the run folder."""
+    """The folder to write to, with the folders below those given, in which no file is overwritten. By default
+    predictions/ in the run folder."""
     size: int | None = None
     """Pixels of the longer side. By default each photo's own."""
 

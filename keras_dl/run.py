@@ -17,7 +17,10 @@ from typing import Any, TypeVar
 from keras_dl.errors import UserError
 
 RUNS = Path("runs")
-WRITTEN = ("model.keras", "labels.txt", "history.csv", "metrics.json", "data.json", "picture.png", "checkpoints")
+WRITTEN = (  # what a run begins or ends with; of the rest there is nothing without these
+    "model.keras", "labels.txt", "vocabulary.json", "data.json", "metrics.json", "history.csv", "picture.png",
+    "checkpoints",
+)  # fmt: skip
 T = TypeVar("T")
 
 

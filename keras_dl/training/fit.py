@@ -173,9 +173,8 @@ def fit(
             print(f"{stopped}{monitor} was best in epoch {early.best_epoch + 1}, whose weights are kept")
         for optimizer in (getattr(o, "inner_optimizer", o) for o in optimizers):
             if isinstance(optimizer, SWATS):
-                print(
-                    f"swats {'went over to SGD' if optimizer.switched else 'stayed with Adam: its rate did not settle'}"
-                )
+                done = "went over to SGD" if optimizer.switched else "stayed with Adam: its rate did not settle"
+                print(f"swats {done}")
         save_model(model, run / "model.keras")
         checkpoints.keep(1)  # from which a resume with more epochs goes on
     loop.agree(True)  # no worker leaves while another still needs it
