@@ -338,11 +338,9 @@ def rate_schedule(options: Train, steps_per_epoch: int) -> Any:
         UserError: for a warm-up that is not within the run, or of a schedule that has none.
     """
     from keras_dl import training
-    from keras_dl.training.schedules import WITH_WARMUP
+    from keras_dl.training.schedules import check_warmup
 
-    if options.warmup_epochs and options.schedule not in WITH_WARMUP:
-        with_warmup = ", ".join(WITH_WARMUP)
-        raise UserError(f"--warmup-epochs: --schedule {options.schedule} has no warm-up; take {with_warmup}")
+    check_warmup(options.schedule, options.warmup_epochs)
     warmup = min(1.0, options.epochs / 2) if options.warmup_epochs is None else options.warmup_epochs
     return training.make_schedule(
         options.schedule,
@@ -380,6 +378,7 @@ def train(options: Train) -> None:
     """Trains a classifier on your pictures, evaluates it, draws what it learned and exports it."""
     check_options(options)
     from keras_dl import training
+    from keras_dl.training.checkpoint import has_checkpoint
     from keras_dl.training.replicas import check_same_data, is_chief, worker_count
 
     strategy = training.run_strategy(options, options.epochs)
@@ -394,7 +393,7 @@ def train(options: Train) -> None:
         if options.resume:
             run.check_fingerprint(options.run, images.names, images.source, images.label_bytes())
             folder = options.run
-            if options.weights != "none" and not any(folder.glob("checkpoints/step-*.npz")):
+            if options.weights != "none" and not has_checkpoint(folder):
                 initial = initial_weights(options, images)
         else:
             check_trainable(options, parts, strategy)

@@ -389,12 +389,11 @@ def not_labelled(texts: Sequence[str], parts: Sequence[ReviewSet]) -> list[str]:
     """Each of the texts once, without those of the parts, as `same_text` compares them."""
     from keras_dl.data.review_set import same_text
 
-    seen = {same_text(text) for part in parts for text in part.texts}
-    kept = []
+    labelled = {same_text(text) for part in parts for text in part.texts}
+    first: dict[str, str] = {}
     for text in texts:
-        if (key := same_text(text)) not in seen:
-            seen.add(key)
-            kept.append(text)
+        first.setdefault(same_text(text), text)
+    kept = [text for key, text in first.items() if key not in labelled]
     if len(kept) < len(texts):
         print(
             f"left out {len(texts) - len(kept):,} unlabelled text(s) that repeat others or stand among the labelled, "

@@ -426,12 +426,9 @@ def check_used(options: Train) -> None:
             raise UserError(f"--{name} is for Transformers; leave it out, or --model {options.model}")
     if options.languages is not None and sources_of(options):
         raise UserError("--languages is for the built-in sample; leave it out, or the files")
-    if options.warmup_epochs:
-        from keras_dl.training.schedules import WITH_WARMUP
+    from keras_dl.training.schedules import check_warmup
 
-        if options.schedule not in WITH_WARMUP:
-            with_warmup = ", ".join(WITH_WARMUP)
-            raise UserError(f"--warmup-epochs: --schedule {options.schedule} has no warm-up; take {with_warmup}")
+    check_warmup(options.schedule, options.warmup_epochs)
 
 
 def train(options: Train) -> None:

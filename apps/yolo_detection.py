@@ -280,7 +280,7 @@ def settle(options: Train, train_part: BoxSet) -> tuple[Train, tuple[int, int]]:
     check_sizes(options, size, len(train_part.class_names))
     say_lost_boxes(train_part, size)
     weights = options.weights
-    if weights != "none" and not has_checkpoint(options):
+    if weights != "none" and not goes_on(options):
         weights, _ = load_pretrained(create_detector(options.model, size, len(train_part.class_names)), weights)
         keras.utils.clear_session(free_memory=False)
     steps = (BUILTIN_STEPS if builtin else STEPS) * options.batch_size / len(train_part)
@@ -356,9 +356,11 @@ def say_lost_boxes(box_set: BoxSet, size: tuple[int, int]) -> None:
         print(f"{lost:,} boxes are under {GONE:g} pixels at {size[1]}x{size[0]} and not learned: raise --image-size")
 
 
-def has_checkpoint(options: Train) -> bool:
-    """Whether a resumed run has a checkpoint, which replaces all weights that it began with."""
-    return options.resume and any(options.run.glob("checkpoints/step-*.npz"))
+def goes_on(options: Train) -> bool:
+    """Whether the weights are those of a resumed run's checkpoint, whatever it began with."""
+    from keras_dl.training.checkpoint import has_checkpoint
+
+    return options.resume and has_checkpoint(options.run)
 
 
 def load_pretrained(model: keras.Model, weights: str) -> tuple[str, str]:
@@ -468,7 +470,7 @@ def fit_detector(
     def build() -> keras.Model:
         trained_size = (None, None) if options.multi_scale else size
         model = create_detector(options.model, trained_size, len(train_part.class_names), anchors)
-        told = options.weights if has_checkpoint(options) else load_pretrained(model, options.weights)[1]
+        told = options.weights if goes_on(options) else load_pretrained(model, options.weights)[1]
         rate = training.make_schedule(
             options.schedule,
             options.learning_rate,

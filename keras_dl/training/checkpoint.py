@@ -85,6 +85,11 @@ def assign(variable: keras.Variable, value: np.ndarray, chief: bool) -> None:
         part.assign(value if chief and i == 0 else np.zeros_like(value))
 
 
+def has_checkpoint(run: Path) -> bool:
+    """Whether a run has a checkpoint, which replaces all weights that it began with."""
+    return bool(_files(run / "checkpoints"))
+
+
 def has_ended(run: Path, epochs: int) -> bool:
     """Whether a run has been trained for so many epochs, or stopped early, and its model is written.
 

@@ -13,6 +13,16 @@ SCHEDULES = ("constant", "inverse_time", "exponential", "inverse_sqrt_epoch", "c
 WITH_WARMUP = ("cosine", "one_cycle", "inverse_sqrt")
 
 
+def check_warmup(schedule: str, warmup_epochs: float | None) -> None:
+    """Refuses a warm-up of a schedule that has none; None and 0 pass.
+
+    Raises:
+        UserError: naming the schedules that have one.
+    """
+    if warmup_epochs and schedule not in WITH_WARMUP:
+        raise UserError(f"--warmup-epochs: --schedule {schedule} has no warm-up; take {', '.join(WITH_WARMUP)}")
+
+
 @keras.saving.register_keras_serializable(package="keras_dl")
 class InverseSquareRootOfEpoch(LearningRateSchedule):
     """k / sqrt(epoch) times the initial rate; epochs count from 1.

@@ -385,22 +385,22 @@ def test_photos_with_nothing_on_them_do_no_harm(home):
     assert app("train", "--style", "photos/4.png", *NET, *arguments) == 0
 
 
-def test_a_run_does_not_go_on_with_other_photos(trained, tmp_path, monkeypatch, capfd):
+@pytest.mark.parametrize(
+    ("painted", "reason"),
+    [
+        ("new.png", "photos has changed since the run in run began (3 entries then, 4 now)"),
+        ("0.png", "photos/0.png has changed since the run in run began"),
+    ],
+)
+def test_a_run_does_not_go_on_with_other_photos_or_another_painting(
+    trained, tmp_path, monkeypatch, capfd, painted, reason
+):
     shutil.copytree(trained / "photos", tmp_path / "photos")
     shutil.copytree(newest(trained), tmp_path / "run")
     monkeypatch.chdir(tmp_path)
-    drawing(tmp_path / "photos" / "new.png", (64, 64), seed=9)
+    drawing(tmp_path / "photos" / painted, (64, 64), seed=9)
     assert app("train", "--run", "run", "--resume") == 2
-    assert "photos has changed since the run in run began (3 entries then, 4 now)" in last_line(capfd)
-
-
-def test_a_run_does_not_go_on_with_another_painting(trained, tmp_path, monkeypatch, capfd):
-    shutil.copytree(trained / "photos", tmp_path / "photos")
-    shutil.copytree(newest(trained), tmp_path / "run")
-    monkeypatch.chdir(tmp_path)
-    drawing(tmp_path / "photos" / "0.png", (64, 64), seed=9)
-    assert app("train", "--run", "run", "--resume") == 2
-    assert "photos/0.png has changed since the run in run began" in last_line(capfd)
+    assert reason in last_line(capfd)
 
 
 def test_a_loss_that_is_not_finite_names_options_that_there_are(home, monkeypatch, capfd):
